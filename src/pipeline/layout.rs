@@ -1,0 +1,259 @@
+//! The compact event layout: what an interpreter thread writes and the encoder reads. This file *is* the format.
+//!
+//! Invariants:
+//! - A stream (one per thread) is a sequence of records; the producer publishes whole records only.
+//! - The stream mirrors a call stack. `CALL`/`RESUME`/`THROW` push a frame, `RETURN` pops one; every other
+//!   record speaks of the top frame, so no record carries a frame id.
+//! - Variables are sent as *changes*: a slot keeps its value for as long as its frame lives, until `SET` or
+//!   `UNSET` says otherwise. A `STEP` shows every slot that is set, in slot order.
+//! - Slots below `CodeInfo::variables.len()` are named by the code object; higher ones (class bodies, modules,
+//!   `exec`) are declared in the stream by `DECLARE` before their first `SET` in that frame.
+//! - All integers are little-endian and unaligned; all text is valid UTF-8.
+//!
+//! | record | fields after the tag | meaning |
+//! |---|---|---|
+//! | `SET` | slot u16, value | the variable has this value from now on |
+//! | `UNSET` | slot u16 | the variable is not bound any more |
+//! | `DECLARE` | slot u16, len u16, name | names a dynamic slot of the top frame |
+//! | `STEP` | line u32 | the line is about to run |
+//! | `CALL` | code u32 | pushes a frame; `SET`s of its parameters follow, then `CALL_END` |
+//! | `CALL_END` | | the call is complete: definition step and `Call` with args are due |
+//! | `RESUME` | code u32 | pushes a frame; a `Call` without args |
+//! | `THROW` | code u32, value | pushes a frame; a `Call` with one arg `exception` |
+//! | `RETURN` | value | pops the top frame (return, yield and unwind alike) |
+//! | `OUTPUT` | stream u8, flags u8, code u32, line u32, frame u64, len u32, text | program input or output |
+//! | `LOST` | cause u8, count u64 | so many events are missing here |
+//! | `EVENT` | kind u8, len u32, metadata, len u32, content | a `runtime_tracing` event, kind as `EventLogKind` |
+//!
+//! | value | fields after the tag |
+//! |---|---|
+//! | `NONE` `TRUE` `FALSE` | |
+//! | `INT` | i64 |
+//! | `FLOAT` | f64 |
+//! | `STR` | len u32, UTF-8 |
+//! | `BIGINT` | negative u8, len u32, big-endian magnitude |
+//! | `SEQ` `TUPLE` `STRUCT` | type u32, count u32, that many values |
+//! | `RAW` `ERROR` | type u32, len u32, UTF-8 |
+//! | `TYPED` | type u32, then a scalar value (`TRUE` … `BIGINT`) that is shown with that type |
+
+/// Record tags; see the table in the module docs.
+pub mod record {
+    pub const SET: u8 = 0x01;
+    pub const UNSET: u8 = 0x02;
+    pub const DECLARE: u8 = 0x03;
+    pub const STEP: u8 = 0x04;
+    pub const CALL: u8 = 0x05;
+    pub const CALL_END: u8 = 0x06;
+    pub const RESUME: u8 = 0x07;
+    pub const THROW: u8 = 0x08;
+    pub const RETURN: u8 = 0x09;
+    pub const OUTPUT: u8 = 0x0a;
+    pub const LOST: u8 = 0x0b;
+    pub const EVENT: u8 = 0x0c;
+}
+
+/// Value tags; see the table in the module docs.
+pub mod value {
+    pub const NONE: u8 = 0x20;
+    pub const TRUE: u8 = 0x21;
+    pub const FALSE: u8 = 0x22;
+    pub const INT: u8 = 0x23;
+    pub const FLOAT: u8 = 0x24;
+    pub const STR: u8 = 0x25;
+    pub const BIGINT: u8 = 0x26;
+    pub const SEQ: u8 = 0x27;
+    pub const TUPLE: u8 = 0x28;
+    pub const STRUCT: u8 = 0x29;
+    pub const RAW: u8 = 0x2a;
+    pub const ERROR: u8 = 0x2b;
+    pub const TYPED: u8 = 0x2c;
+}
+
+/// Streams of an `OUTPUT` record.
+pub mod output {
+    pub const STDOUT: u8 = 0;
+    pub const STDERR: u8 = 1;
+    pub const STDIN: u8 = 2;
+
+    /// Bits of the flags byte, with the names they have in the event's metadata.
+    pub const FLAGS: [(u8, &str); 6] =
+        [(1, "newline"), (2, "flush"), (4, "step_boundary"), (8, "time_split"), (16, "input"), (32, "mirror")];
+    /// `code` of an `OUTPUT` record whose origin is not known.
+    pub const NO_CODE: u32 = u32::MAX;
+}
+
+/// Why events are missing, the cause byte of a `LOST` record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LossCause {
+    /// The queue was full and the policy is `drop`.
+    QueueFull = 0,
+    /// The recorder failed on these events.
+    RecorderError = 1,
+}
+
+impl LossCause {
+    /// The name used in metadata and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::RecorderError => "recorder_error",
+        }
+    }
+
+    /// The cause with this byte, if there is one.
+    pub const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            0 => Some(Self::QueueFull),
+            1 => Some(Self::RecorderError),
+            _ => None,
+        }
+    }
+}
+
+/// Appends records and values to a byte buffer: the one place that knows the byte order.
+pub trait Put {
+    fn put_u8(&mut self, n: u8);
+    fn put_bytes(&mut self, bytes: &[u8]);
+
+    #[inline]
+    fn put_u16(&mut self, n: u16) {
+        self.put_bytes(&n.to_le_bytes());
+    }
+    #[inline]
+    fn put_u32(&mut self, n: u32) {
+        self.put_bytes(&n.to_le_bytes());
+    }
+    #[inline]
+    fn put_u64(&mut self, n: u64) {
+        self.put_bytes(&n.to_le_bytes());
+    }
+    /// A u32 length and the text; the caller bounds the length far below 4 GiB.
+    #[inline]
+    fn put_text(&mut self, text: &str) {
+        self.put_u32(text.len() as u32);
+        self.put_bytes(text.as_bytes());
+    }
+    #[inline]
+    fn put_int(&mut self, n: i64) {
+        self.put_u8(value::INT);
+        self.put_bytes(&n.to_le_bytes());
+    }
+    #[inline]
+    fn put_float(&mut self, n: f64) {
+        self.put_u8(value::FLOAT);
+        self.put_bytes(&n.to_le_bytes());
+    }
+    #[inline]
+    fn put_str(&mut self, text: &str) {
+        self.put_u8(value::STR);
+        self.put_text(text);
+    }
+    /// `RAW` or `ERROR` (the tag) with a type and a text.
+    #[inline]
+    fn put_typed_text(&mut self, tag: u8, type_ref: u32, text: &str) {
+        self.put_u8(tag);
+        self.put_u32(type_ref);
+        self.put_text(text);
+    }
+    /// Head of a `SEQ`, `TUPLE` or `STRUCT` (the tag); `count` values follow.
+    #[inline]
+    fn put_compound(&mut self, tag: u8, type_ref: u32, count: u32) {
+        self.put_u8(tag);
+        self.put_u32(type_ref);
+        self.put_u32(count);
+    }
+}
+
+impl Put for Vec<u8> {
+    #[inline]
+    fn put_u8(&mut self, n: u8) {
+        self.push(n);
+    }
+    #[inline]
+    fn put_bytes(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
+    }
+}
+
+/// The bytes did not follow the layout; always a bug of the producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed event record")]
+pub struct Malformed;
+
+/// Reads records and values from a byte slice.
+#[derive(Debug, Clone)]
+pub struct Take<'a> {
+    rest: &'a [u8],
+}
+
+macro_rules! take_number {
+    ($name:ident, $type:ty) => {
+        #[inline]
+        pub fn $name(&mut self) -> Result<$type, Malformed> {
+            const SIZE: usize = size_of::<$type>();
+            let (head, rest) = self.rest.split_first_chunk::<SIZE>().ok_or(Malformed)?;
+            self.rest = rest;
+            Ok(<$type>::from_le_bytes(*head))
+        }
+    };
+}
+
+impl<'a> Take<'a> {
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+    pub const fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+    /// The bytes not read yet.
+    pub const fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+    take_number!(u8, u8);
+    take_number!(u16, u16);
+    take_number!(u32, u32);
+    take_number!(u64, u64);
+    take_number!(i64, i64);
+    take_number!(f64, f64);
+
+    #[inline]
+    pub fn bytes(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
+        let (head, rest) = self.rest.split_at_checked(len).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(head)
+    }
+    /// Text with a u32 length.
+    #[inline]
+    pub fn text(&mut self) -> Result<&'a str, Malformed> {
+        let len = self.u32()? as usize;
+        std::str::from_utf8(self.bytes(len)?).map_err(|_| Malformed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_put_is_taken() {
+        let mut buffer = Vec::new();
+        buffer.put_u16(7);
+        buffer.put_int(-3);
+        buffer.put_float(1.5);
+        buffer.put_str("né");
+        let mut take = Take::new(&buffer);
+        assert_eq!(take.u16(), Ok(7));
+        assert_eq!((take.u8(), take.i64()), (Ok(value::INT), Ok(-3)));
+        assert_eq!((take.u8(), take.f64()), (Ok(value::FLOAT), Ok(1.5)));
+        assert_eq!((take.u8(), take.text()), (Ok(value::STR), Ok("né")));
+        assert!(take.is_empty());
+    }
+
+    #[test]
+    fn short_or_invalid_bytes_are_an_error_and_not_a_panic() {
+        assert_eq!(Take::new(&[1, 0]).u32(), Err(Malformed));
+        assert_eq!(Take::new(&[9, 0, 0, 0, b'a']).text(), Err(Malformed));
+        assert_eq!(Take::new(&[1, 0, 0, 0, 0xff]).text(), Err(Malformed));
+    }
+}

@@ -1,0 +1,5 @@
+//! From compact events to files, on threads that never touch Python.
+
+pub mod layout;
+pub mod stream;
+pub mod tables;

@@ -1,0 +1,176 @@
+//! One stream per recorded thread: the producer's end, and what workers may see of it.
+//!
+//! Invariants:
+//! - The producer never waits inside [`StreamProducer::push`]; when there is no room it says so and the caller
+//!   decides (policy `block` or `drop`) — so waiting can happen without the GIL.
+//! - A full chunk is sent on the bounded channel *before* the next one becomes visible in `open`: a worker that
+//!   finds chunk n open finds every chunk before n in the channel or already consumed.
+//! - Memory: at most one open chunk per stream, plus the channel's capacity in sealed ones.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+
+use crate::ffi::chunk::{Chunk, ChunkWriter};
+
+/// A fresh stream starts with a chunk this small, so that thousands of short-lived threads stay cheap;
+/// each further chunk is four times larger, up to `batch_bytes`.
+const FIRST_CHUNK: usize = 8 * 1024;
+
+/// Who a stream belongs to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamInfo {
+    /// Python's thread name when the stream was opened, or a generated one.
+    pub name: String,
+    /// `threading.get_native_id()` of the thread.
+    pub native_id: u64,
+}
+
+/// What workers see of a stream.
+#[derive(Debug)]
+pub struct StreamShared {
+    /// Position among the session's streams; 0 is the thread that started the recording.
+    pub id: u32,
+    pub info: StreamInfo,
+    /// The chunk being written, if any.
+    pub(super) open: ArcSwapOption<Chunk>,
+    /// The producer is gone; what is published is all there will be.
+    pub(super) closed: AtomicBool,
+    /// Events dropped because there was no room.
+    pub lost: AtomicU64,
+}
+
+/// A full chunk on its way to the encoder.
+#[derive(Debug)]
+pub struct SealedChunk {
+    pub stream: Arc<StreamShared>,
+    pub chunk: Arc<Chunk>,
+}
+
+/// What became of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pushed {
+    /// Published.
+    Stored,
+    /// Not stored: the queue is full. Try [`StreamProducer::wait_for_room`], or count a loss.
+    NoRoom,
+    /// Not stored: the pipeline has ended.
+    Ended,
+}
+
+/// The interpreter thread's end of a stream.
+#[derive(Debug)]
+pub struct StreamProducer {
+    shared: Arc<StreamShared>,
+    writer: Option<ChunkWriter>,
+    /// A sealed chunk that found the channel full.
+    pending: Option<SealedChunk>,
+    sealed: Sender<SealedChunk>,
+    free: Receiver<Arc<Chunk>>,
+    batch_bytes: usize,
+    next_sequence: u64,
+}
+
+impl StreamProducer {
+    /// `sealed` is the bounded channel to the encoder, `free` returns consumed chunks of `batch_bytes`.
+    pub(super) fn new(
+        id: u32,
+        info: StreamInfo,
+        sealed: Sender<SealedChunk>,
+        free: Receiver<Arc<Chunk>>,
+        batch_bytes: usize,
+    ) -> Self {
+        let shared = Arc::new(StreamShared {
+            id,
+            info,
+            open: ArcSwapOption::empty(),
+            closed: AtomicBool::new(false),
+            lost: AtomicU64::new(0),
+        });
+        Self { shared, writer: None, pending: None, sealed, free, batch_bytes, next_sequence: 0 }
+    }
+
+    /// What workers see.
+    pub fn shared(&self) -> &Arc<StreamShared> {
+        &self.shared
+    }
+
+    /// Publishes whole records. Constant time, no lock, no allocation except when a chunk is full.
+    #[inline]
+    pub fn push(&mut self, records: &[u8]) -> Pushed {
+        if let Some(writer) = &mut self.writer
+            && writer.append(records)
+        {
+            return Pushed::Stored;
+        }
+        self.push_slow(records)
+    }
+
+    #[cold]
+    fn push_slow(&mut self, records: &[u8]) -> Pushed {
+        match self.send_full_chunk() {
+            Pushed::Stored => {}
+            other => return other,
+        }
+        let mut writer = self.next_chunk(records.len());
+        let stored = writer.append(records);
+        debug_assert!(stored, "a fresh chunk holds the record it was made for");
+        self.shared.open.store(Some(writer.share()));
+        self.writer = Some(writer);
+        Pushed::Stored
+    }
+
+    /// Hands the current chunk over, if there is one and the channel has room.
+    fn send_full_chunk(&mut self) -> Pushed {
+        if self.pending.is_none()
+            && let Some(writer) = self.writer.take()
+        {
+            self.pending = Some(SealedChunk { stream: Arc::clone(&self.shared), chunk: writer.seal() });
+        }
+        let Some(chunk) = self.pending.take() else { return Pushed::Stored };
+        match self.sealed.try_send(chunk) {
+            Ok(()) => Pushed::Stored,
+            Err(TrySendError::Full(chunk)) => {
+                self.pending = Some(chunk);
+                Pushed::NoRoom
+            }
+            Err(TrySendError::Disconnected(_)) => Pushed::Ended,
+        }
+    }
+
+    fn next_chunk(&mut self, at_least: usize) -> ChunkWriter {
+        let sequence = self.next_sequence;
+        self.next_sequence += 1;
+        let growth = FIRST_CHUNK << (2 * sequence.min(16)) as usize;
+        let wanted = growth.min(self.batch_bytes).max(at_least);
+        if wanted == self.batch_bytes
+            && let Ok(chunk) = self.free.try_recv()
+        {
+            return ChunkWriter::recycle(chunk, sequence);
+        }
+        ChunkWriter::new(wanted, sequence)
+    }
+
+    /// Waits until the queue has room, `timeout` at most. Call it without the GIL.
+    pub fn wait_for_room(&mut self, timeout: Duration) -> Pushed {
+        let Some(chunk) = self.pending.take() else { return Pushed::Stored };
+        match self.sealed.send_timeout(chunk, timeout) {
+            Ok(()) => Pushed::Stored,
+            Err(crossbeam_channel::SendTimeoutError::Timeout(chunk)) => {
+                self.pending = Some(chunk);
+                Pushed::NoRoom
+            }
+            Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => Pushed::Ended,
+        }
+    }
+}
+
+impl Drop for StreamProducer {
+    /// The thread is gone or the session over: what was published stays readable through `open`.
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+    }
+}
