@@ -1,5 +1,6 @@
 //! From compact events to files, on threads that never touch Python.
 
 pub mod layout;
+pub mod model;
 pub mod stream;
 pub mod tables;
