@@ -8,7 +8,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use crate::trace_filter::engine::{ScopeResolution, ValueAction};
+use crate::trace_filter::{ScopeResolution, ValueAction};
 
 /// The decision.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use crate::monitoring::CodeObjectWrapper;
 use crate::runtime::tracer::filtering::{self, NameDecisions};
 use crate::runtime::tracer::shared::Shared;
 use crate::runtime::value::{Snapshotter, dropped, redacted};
-use crate::trace_filter::engine::{ValueAction, ValueKind};
+use crate::trace_filter::{ValueAction, ValueKind};
 
 thread_local! {
     static RECORDER: RefCell<Option<Box<ThreadRecorder>>> = const { RefCell::new(None) };

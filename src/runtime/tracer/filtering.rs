@@ -24,7 +24,7 @@ use crate::policy::model::Globals;
 use crate::runtime::code_entry::{CodeEntry, FixedSlot, GlobalSlot, Namespace, TracedCode};
 use crate::runtime::thread::stricter;
 use crate::runtime::value::NamePolicy;
-use crate::trace_filter::engine::{ExecDecision, Scope, ScopeResolution, ValueAction, ValueKind};
+use crate::trace_filter::{ExecDecision, Scope, ScopeResolution, ValueAction, ValueKind};
 
 /// Most globals shown around one function: beyond, a step would cost more than it tells.
 const MAX_GLOBALS: usize = 256;

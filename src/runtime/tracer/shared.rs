@@ -18,7 +18,7 @@ use crate::policy::model::Globals;
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::Injection;
 use crate::runtime::value::{Limits, names::SharedTypes};
-use crate::trace_filter::engine::{TraceFilterEngine, ValueAction, ValueKind};
+use crate::trace_filter::{TraceFilterEngine, ValueAction, ValueKind};
 
 /// See the module docs.
 #[derive(Debug)]
