@@ -5,3 +5,4 @@
 pub mod errors;
 pub mod ffi;
 pub mod pipeline;
+pub mod trace_filter;
