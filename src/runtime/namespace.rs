@@ -12,7 +12,7 @@ use crate::ffi::object::{Kind, Obj, lossy};
 use crate::pipeline::layout::{Put, record};
 use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::value::{NamePolicy, Snapshotter};
-use crate::trace_filter::engine::ValueAction;
+use crate::trace_filter::ValueAction;
 
 /// Names the import machinery puts into every module: they say nothing about the program.
 const MACHINERY: [&str; 10] = [

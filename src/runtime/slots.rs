@@ -9,7 +9,7 @@
 use crate::ffi::object::{Int, Kind, Obj, Text};
 use crate::pipeline::layout::{Put, record, value as tag};
 use crate::runtime::value::{NamePolicy, Snapshotter, redacted};
-use crate::trace_filter::engine::ValueAction;
+use crate::trace_filter::ValueAction;
 
 /// Not bound.
 const UNBOUND: u8 = 0;

@@ -13,7 +13,7 @@ use crate::ffi::object::{Int, Kind, Obj, Text};
 use crate::ffi::python_types::{Owned, exact_items, proxied_mapping};
 use crate::pipeline::layout::{Put, value as tag};
 use crate::pipeline::tables::types;
-use crate::trace_filter::engine::ValueAction;
+use crate::trace_filter::ValueAction;
 
 pub mod names;
 pub mod special;

@@ -158,7 +158,7 @@ pub fn brief(object: Obj<'_>, out: &mut String, limit: usize, depth: usize) {
                 let _ = write!(out, "<int of {} bits>", object.int_bits());
             }
         },
-        Kind::Float => out.push_str(&crate::pipeline::float_text(object.float_value())),
+        Kind::Float => out.push_str(&crate::pipeline::encoder::float_text(object.float_value())),
         Kind::Str => push_quoted(out, object, limit),
         Kind::Bytes => push_bytes(out, object.bytes_value(), limit),
         Kind::List | Kind::Tuple => {
