@@ -80,3 +80,8 @@ pub(crate) fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
     // SAFETY: only called below monitoring callbacks, which hold the GIL.
     work(unsafe { Python::assume_attached() })
 }
+
+/// Looks at a Python object without running Python code: for tests and tools built on this crate.
+pub fn look_at<T>(object: &Bound<'_, PyAny>, look: impl FnOnce(object::Obj<'_>) -> T) -> T {
+    with_obj(object, look)
+}

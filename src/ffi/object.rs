@@ -380,13 +380,26 @@ impl<'a> Obj<'a> {
         std::ptr::eq(self.ty().as_ptr(), &raw mut ffi::PyCell_Type)
     }
 
-    /// The attributes an instance holds itself (its `__dict__`, made or not, and its slots), in order.
+    /// The attributes an instance holds itself (slots, then its `__dict__`, made or not), in order. Slow: the slots are
+    /// looked up; see [`Type::slots`] for callers that remember them.
     pub fn instance_attributes(self, visit: &mut dyn FnMut(Obj<'a>, Obj<'a>)) {
-        self.slot_attributes(visit);
+        for (name, offset) in self.ty().slots() {
+            if let Some(value) = self.slot_value(offset) {
+                visit(self.kept_alive(name), value);
+            }
+        }
         self.dict_attributes(visit);
     }
 
-    fn dict_attributes(self, visit: &mut dyn FnMut(Obj<'a>, Obj<'a>)) {
+    /// The value of a slot at an offset that [`Type::slots`] of this object's type gave.
+    #[inline]
+    pub fn slot_value(self, offset: isize) -> Option<Obj<'a>> {
+        // SAFETY: member descriptors of the type lie inside the instance; null means unbound.
+        unsafe { Obj::borrow(self.as_ptr().byte_offset(offset).cast::<*mut ffi::PyObject>().read()) }
+    }
+
+    /// The attributes in an instance's `__dict__`, made or not.
+    pub fn dict_attributes(self, visit: &mut dyn FnMut(Obj<'a>, Obj<'a>)) {
         let this = self.as_ptr();
         // SAFETY: flags and offsets of a valid type; the branches check what they read.
         unsafe {
@@ -432,36 +445,6 @@ impl<'a> Obj<'a> {
                 let slot = _PyObject_GetDictPtr(this);
                 if !slot.is_null() {
                     visit_dict(*slot, visit);
-                }
-            }
-        }
-    }
-
-    fn slot_attributes(self, visit: &mut dyn FnMut(Obj<'a>, Obj<'a>)) {
-        // SAFETY: walks the MRO tuple and each class's own dict for exact member descriptors of `__slots__`, and
-        // reads the pointer at their offset, which CPython lays out inside the instance.
-        unsafe {
-            let ty = ffi::Py_TYPE(self.as_ptr());
-            let Some(mro) = Obj::borrow((*ty).tp_mro) else { return };
-            let bases: Vec<_> = mro.items().flatten().collect();
-            for base in bases.into_iter().rev() {
-                let base_type = base.as_ptr().cast::<ffi::PyTypeObject>();
-                if ffi::PyType_GetFlags(base_type) & ffi::Py_TPFLAGS_HEAPTYPE == 0 {
-                    continue;
-                }
-                let Some(namespace) = Obj::borrow((*base_type).tp_dict) else { continue };
-                for (name, descriptor) in namespace.dict_entries() {
-                    if !std::ptr::eq(descriptor.ty().as_ptr(), &raw mut ffi::PyMemberDescr_Type) {
-                        continue;
-                    }
-                    let member = (*descriptor.as_ptr().cast::<MemberDescriptor>()).member;
-                    if (*member).type_code != ffi::Py_T_OBJECT_EX {
-                        continue;
-                    }
-                    let slot = self.as_ptr().byte_offset((*member).offset).cast::<*mut ffi::PyObject>();
-                    if let Some(value) = Obj::borrow(slot.read()) {
-                        visit(name, value);
-                    }
                 }
             }
         }
@@ -643,6 +626,47 @@ impl<'a> Type<'a> {
     pub fn has_attributes(self) -> bool {
         // SAFETY: a valid type object.
         unsafe { ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 || (*self.as_ptr()).tp_dictoffset != 0 }
+    }
+
+    /// Names (addresses, kept alive by the classes) and offsets of `__slots__`, base classes first, each class in the
+    /// order of its declaration. Valid as long as [`Type::version`] stays the same.
+    pub fn slots(self) -> Vec<(usize, isize)> {
+        let mut found = Vec::new();
+        // SAFETY: the MRO is a tuple of types; each class's own dict is a real dict; exact member descriptors have the
+        // struct below.
+        unsafe {
+            let Some(mro) = Obj::borrow((*self.as_ptr()).tp_mro) else { return found };
+            let bases: Vec<_> = mro.items().flatten().collect();
+            for base in bases.into_iter().rev() {
+                let base_type = base.as_ptr().cast::<ffi::PyTypeObject>();
+                if ffi::PyType_GetFlags(base_type) & ffi::Py_TPFLAGS_HEAPTYPE == 0 {
+                    continue;
+                }
+                let Some(namespace) = Obj::borrow((*base_type).tp_dict) else { continue };
+                let mut own = Vec::new();
+                let mut declared: Option<Vec<String>> = None;
+                for (name, entry) in namespace.dict_entries() {
+                    if std::ptr::eq(entry.ty().as_ptr(), &raw mut ffi::PyMemberDescr_Type) {
+                        let member = (*entry.as_ptr().cast::<MemberDescriptor>()).member;
+                        if (*member).type_code == ffi::Py_T_OBJECT_EX {
+                            own.push((lossy(name), name.address(), (*member).offset));
+                        }
+                    } else if matches!(entry.kind(), (Kind::Tuple | Kind::List, true)) && lossy(name) == "__slots__" {
+                        declared = Some(entry.items().flatten().map(lossy).collect());
+                    }
+                }
+                if let Some(declared) = declared {
+                    // CPython sorts slots; private names (`__x`) are mangled to `_Class__x`.
+                    own.sort_by_key(|(name, ..)| {
+                        declared
+                            .iter()
+                            .position(|slot| slot == name || (slot.starts_with("__") && name.ends_with(slot.as_str())))
+                    });
+                }
+                found.extend(own.into_iter().map(|(_, name, offset)| (name, offset)));
+            }
+        }
+        found
     }
 
     /// Made at run time (a `class` statement, or a C extension's type).

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use crate::ffi::object::{Int, Kind, Obj, Text};
+use crate::ffi::object::{Int, Kind, Obj, Text, Type};
 use crate::ffi::python_types::{Owned, exact_items, proxied_mapping};
 use crate::pipeline::layout::{Put, value as tag};
 use crate::pipeline::tables::types;
@@ -86,7 +86,7 @@ impl Snapshotter {
             Kind::Int | Kind::Float | Kind::Str => self.derived_scalar(kind, object, out),
             Kind::Bytes => self.bytes(object, exact, out),
             Kind::List | Kind::Tuple => self.sequence(kind, exact, object, policy, out),
-            Kind::Dict => self.dict(exact, object, policy, out),
+            Kind::Dict => self.dict((!exact).then(|| object.ty()), object, policy, out),
             Kind::Set | Kind::FrozenSet => self.set(kind, exact, object, policy, out),
             Kind::Exception => self.described(object, out),
             Kind::Function | Kind::Module | Kind::Type => self.described(object, out),
@@ -249,11 +249,12 @@ impl Snapshotter {
         }
     }
 
-    fn dict(&mut self, exact: bool, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+    /// `ty`: the type to show, if it is not exactly `dict`.
+    fn dict(&mut self, ty: Option<Type<'_>>, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
         if !self.enter(object, out) {
             return;
         }
-        let type_ref = if exact { types::DICT } else { self.names.sequence(object.ty()) };
+        let type_ref = ty.map_or(types::DICT, |ty| self.names.sequence(ty));
         let limit = self.limits.max_items;
         let hides = policy.hides_names();
         self.compound(tag::SEQ, type_ref, object.dict_len(), out, &mut |this, out| {
@@ -313,7 +314,7 @@ impl Snapshotter {
                 if let Some(mapping) = proxied_mapping(object)
                     && mapping.kind().0 == Kind::Dict
                 {
-                    return self.dict(false, mapping, policy, out);
+                    return self.dict(Some(object.ty()), mapping, policy, out);
                 }
             }
             Trait::Deque => {
@@ -377,12 +378,18 @@ impl Snapshotter {
         let mut fields = self.names.take_fields();
         let mut total = 0;
         let limit = self.limits.max_items;
-        object.instance_attributes(&mut |name, value| {
+        let mut add = |name: Obj<'_>, value: Obj<'_>| {
             total += 1;
             if total <= limit && name.kind().0 == Kind::Str {
                 fields.push(name.address(), value.address(), name.str_hash());
             }
-        });
+        };
+        for &(name, offset) in self.names.slots(object.ty()).iter() {
+            if let Some(value) = object.slot_value(offset) {
+                add(object.kept_alive(name), value);
+            }
+        }
+        object.dict_attributes(&mut add);
         if fields.is_empty() {
             self.names.give_back(fields);
             return false;

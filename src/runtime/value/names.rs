@@ -98,12 +98,13 @@ pub struct TypeNames {
     shared: Arc<SharedTypes>,
     cache: FxHashMap<(usize, u32, Shape), Option<u32>>,
     special: FxHashMap<(usize, u32), Trait>,
+    slots: FxHashMap<(usize, u32), Arc<[(usize, isize)]>>,
     spare: Vec<Fields>,
 }
 
 impl TypeNames {
     pub fn new(shared: Arc<SharedTypes>) -> Self {
-        Self { shared, cache: FxHashMap::default(), special: FxHashMap::default(), spare: Vec::new() }
+        Self { shared, cache: FxHashMap::default(), special: FxHashMap::default(), slots: FxHashMap::default(), spare: Vec::new() }
     }
 
     fn cached(&mut self, ty: Type<'_>, shape: Shape, make: impl FnOnce(&SharedTypes) -> Option<u32>) -> Option<u32> {
@@ -127,6 +128,15 @@ impl TypeNames {
             self.special.clear();
         }
         *self.special.entry((ty.address(), version)).or_insert_with(|| recognise(ty))
+    }
+
+    /// The `__slots__` of a type; see [`Type::slots`].
+    pub fn slots(&mut self, ty: Type<'_>) -> Arc<[(usize, isize)]> {
+        let Some(version) = ty.version() else { return ty.slots().into() };
+        if self.slots.len() > 50_000 {
+            self.slots.clear();
+        }
+        Arc::clone(self.slots.entry((ty.address(), version)).or_insert_with(|| ty.slots().into()))
     }
 
     fn by_name(&mut self, ty: Type<'_>, shape: Shape, kind: TypeKind) -> u32 {
