@@ -35,6 +35,4 @@ pub use monitoring::{
     CallbackOutcome, CallbackResult, CodeObjectRegistry, CodeObjectWrapper, EventSet, Tracer, flush_installed_tracer,
     install_tracer, uninstall_tracer,
 };
-pub use session::{
-    flush as flush_tracing, is_tracing, start as start_tracing, stop as stop_tracing,
-};
+pub use session::{flush as flush_tracing, is_tracing, start as start_tracing, stop as stop_tracing};

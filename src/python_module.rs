@@ -26,7 +26,9 @@ fn start_tracing(
         Some("pytest") => Some(Framework::Pytest),
         Some("unittest") => Some(Framework::Unittest),
         Some(other) => {
-            return Err(crate::usage!(Unknown, "unknown test framework '{other}' (expected 'pytest' or 'unittest')").into());
+            return Err(
+                crate::usage!(Unknown, "unknown test framework '{other}' (expected 'pytest' or 'unittest')").into()
+            );
         }
     };
     let options = StartOptions {

@@ -306,8 +306,12 @@ fn no_code_of_the_program_runs() {
 #[test]
 fn reading_leaves_reference_counts_and_instance_dicts_alone() {
     with_namespace(|py, namespace| {
-        py.run(c"import sys\nvalue = Plain()\nbefore = sys.getrefcount(value), sys.getrefcount(value.b)", Some(namespace), None)
-            .unwrap();
+        py.run(
+            c"import sys\nvalue = Plain()\nbefore = sys.getrefcount(value), sys.getrefcount(value.b)",
+            Some(namespace),
+            None,
+        )
+        .unwrap();
         show(py, namespace, "value");
         let same = py.eval(c"before == (sys.getrefcount(value), sys.getrefcount(value.b))", Some(namespace), None);
         assert!(same.unwrap().extract::<bool>().unwrap());

@@ -20,8 +20,10 @@ pub mod frame;
 pub mod layout;
 pub mod monitoring;
 pub mod object;
+pub mod priority;
 pub mod probe;
 pub mod python_types;
+pub mod signals;
 
 /// A borrowed object as a pyo3 reference (a new strong reference).
 pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py, PyAny> {

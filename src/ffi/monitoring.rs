@@ -11,7 +11,7 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
-use pyo3::ffi::{self, PyObject, Py_ssize_t};
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 
 use super::object::Obj;
@@ -158,7 +158,8 @@ trampolines! {
 pub fn callable(py: Python<'_>, index: usize) -> PyResult<Bound<'_, PyAny>> {
     // SAFETY: the definition is static; the call returns a new reference or null with an error set.
     unsafe {
-        let function = ffi::PyCFunction_NewEx((&raw const METHODS.0[index]).cast_mut(), ptr::null_mut(), ptr::null_mut());
+        let function =
+            ffi::PyCFunction_NewEx((&raw const METHODS.0[index]).cast_mut(), ptr::null_mut(), ptr::null_mut());
         Bound::from_owned_ptr_or_err(py, function)
     }
 }

@@ -201,7 +201,13 @@ impl<'a> Obj<'a> {
             if count <= 1 {
                 // A zero has no digits by its tag, but the first digit word always exists and is 0 then.
                 let magnitude = i64::from(*digits);
-                return Int::Small(if tag & 3 == 1 { 0 } else if negative { -magnitude } else { magnitude });
+                return Int::Small(if tag & 3 == 1 {
+                    0
+                } else if negative {
+                    -magnitude
+                } else {
+                    magnitude
+                });
             }
             big_int(std::slice::from_raw_parts(digits, count), negative)
         }
@@ -427,8 +433,7 @@ impl<'a> Obj<'a> {
                         }
                         let values = (&raw const (*values).values).cast::<*mut ffi::PyObject>();
                         for (index, entry) in DictKeys::unicode_entries(keys).iter().enumerate() {
-                            if let (Some(key), Some(value)) =
-                                (Obj::borrow(entry.key), Obj::borrow(*values.add(index)))
+                            if let (Some(key), Some(value)) = (Obj::borrow(entry.key), Obj::borrow(*values.add(index)))
                             {
                                 visit(key, value);
                             }
@@ -625,7 +630,9 @@ impl<'a> Type<'a> {
     /// Whether instances keep attributes of their own (`__dict__` or `__slots__`) and the type is a Python class.
     pub fn has_attributes(self) -> bool {
         // SAFETY: a valid type object.
-        unsafe { ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 || (*self.as_ptr()).tp_dictoffset != 0 }
+        unsafe {
+            ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 || (*self.as_ptr()).tp_dictoffset != 0
+        }
     }
 
     /// Names (addresses, kept alive by the classes) and offsets of `__slots__`, base classes first, each class in the

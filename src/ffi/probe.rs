@@ -93,7 +93,8 @@ fn frames_agree() -> bool {
             }
             ffi::Py_DECREF(expected);
             let Frame::Fast(fast) = fast else { return false };
-            let found = fast.slot(order(name)).and_then(|slot| if slot.is_cell() { slot.cell_content() } else { Some(slot) });
+            let found =
+                fast.slot(order(name)).and_then(|slot| if slot.is_cell() { slot.cell_content() } else { Some(slot) });
             agree &= found.map(Obj::as_ptr) == Some(expected);
         }
         ffi::Py_DECREF(code.cast());
@@ -116,9 +117,7 @@ fn instance_agrees(instance: &Bound<'_, PyAny>) -> PyResult<bool> {
     let in_place = read();
     let dict = instance.getattr("__dict__")?.cast_into::<PyDict>()?;
     let made = read();
-    let expected: Vec<(String, usize)> = dict
-        .iter()
-        .map(|(name, value)| Ok((name.extract()?, value.as_ptr() as usize)))
-        .collect::<PyResult<_>>()?;
+    let expected: Vec<(String, usize)> =
+        dict.iter().map(|(name, value)| Ok((name.extract()?, value.as_ptr() as usize))).collect::<PyResult<_>>()?;
     Ok(in_place == expected && made == expected)
 }

@@ -26,8 +26,18 @@ pub static CALLBACKS: [Callback; 7] = [
     Callback { event: "PY_THROW", name: "on_py_throw", can_disable: false, run: |t, code, e| t.on_py_throw(code, e) },
     Callback { event: "PY_RETURN", name: "on_py_return", can_disable: true, run: |t, code, v| t.on_py_return(code, v) },
     Callback { event: "PY_YIELD", name: "on_py_yield", can_disable: true, run: |t, code, v| t.on_py_yield(code, v) },
-    Callback { event: "PY_UNWIND", name: "on_py_unwind", can_disable: false, run: |t, code, e| t.on_py_unwind(code, e) },
-    Callback { event: "LINE", name: "on_line", can_disable: true, run: |t, code, line| t.on_line(code, line_number(line)) },
+    Callback {
+        event: "PY_UNWIND",
+        name: "on_py_unwind",
+        can_disable: false,
+        run: |t, code, e| t.on_py_unwind(code, e),
+    },
+    Callback {
+        event: "LINE",
+        name: "on_line",
+        can_disable: true,
+        run: |t, code, line| t.on_line(code, line_number(line)),
+    },
 ];
 
 #[inline]

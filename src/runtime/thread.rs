@@ -17,12 +17,12 @@ use crate::errors::RecorderError;
 use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::ffi::object::{Kind, Obj};
+use crate::monitoring::CodeObjectWrapper;
 use crate::pipeline::layout::{LossCause, Put, record, value as tag};
 use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
 use crate::runtime::code_entry::{Namespace, TracedCode};
 use crate::runtime::namespace::{NamespaceView, Shown, Sink};
 use crate::runtime::slots::{SlotCache, update};
-use crate::monitoring::CodeObjectWrapper;
 use crate::runtime::tracer::filtering::{self, NameDecisions};
 use crate::runtime::tracer::shared::Shared;
 use crate::runtime::value::{Snapshotter, dropped, redacted};
@@ -200,7 +200,14 @@ impl ThreadRecorder {
         if code.activates {
             self.shared.gate.enter();
         }
-        self.stack.push(ShadowFrame { id: frame.id(), code: code.id, base, count, activates: code.activates, namespace });
+        self.stack.push(ShadowFrame {
+            id: frame.id(),
+            code: code.id,
+            base,
+            count,
+            activates: code.activates,
+            namespace,
+        });
         self.snapshotter.begin_step(self.out.len());
         match entry {
             Entry::Call => {
@@ -318,22 +325,20 @@ impl ThreadRecorder {
         let mut action_of = |name: &str| match shown {
             Shown::GlobalData => resolution.action(ValueKind::Global, name),
             Shown::Local => resolution.action(ValueKind::Local, name),
-            Shown::Module => stricter(
-                resolution.action(ValueKind::Global, name),
-                resolution.action(ValueKind::Local, name),
-            ),
+            Shown::Module => {
+                stricter(resolution.action(ValueKind::Global, name), resolution.action(ValueKind::Local, name))
+            }
         };
         let mut policy = self.decisions.of(code);
         let mut sink = Sink { snapshotter: &mut self.snapshotter, policy: &mut policy, out: &mut self.out };
-        let hidden =
-            view.sync(namespace, shown, code.fixed.len() + code.globals.len(), &mut action_of, &mut sink);
+        let hidden = view.sync(namespace, shown, code.fixed.len() + code.globals.len(), &mut action_of, &mut sink);
         if hidden > 0 {
             self.shared.stats.count_many(ValueAction::Redact, ValueKind::Global, hidden);
         }
     }
 
     /// The frame is left (return, yield, unwind). Frames that are not on the stack are none of ours.
-    pub fn leave(&mut self, frame: Frame<'_>, code: &TracedCode, value: Obj<'_>) {
+    pub fn leave(&mut self, frame: Frame<'_>, code: &TracedCode, value: Obj<'_>, raised: bool) {
         self.resume_after_loss();
         if !self.bring_to_top(frame.id()) {
             self.publish();
@@ -341,7 +346,9 @@ impl ThreadRecorder {
         }
         self.snapshotter.begin_step(self.out.len());
         self.out.put_u8(record::RETURN);
+        let recorded = if raised { self.shared.record_exceptions } else { self.shared.record_returns };
         match code.return_action {
+            _ if !recorded => self.out.put_u8(tag::NONE),
             ValueAction::Allow => self.snapshotter.write(value, &mut self.decisions.of(code), &mut self.out),
             ValueAction::Redact => redacted(&mut self.out),
             ValueAction::Drop => dropped(&mut self.out),

@@ -141,6 +141,8 @@ fn build_tracer(
         globals: policy.values.globals,
         module_name_from_globals: policy.recorder.module_name_from_globals,
         block_when_full: policy.pipeline.on_full == OnFull::Block,
+        record_returns: policy.events.returns,
+        record_exceptions: policy.events.exceptions,
         local_events,
         gate: ActivationGate::new(options.activation_path.as_deref(), cwd),
         cwd: cwd.to_path_buf(),
@@ -150,7 +152,7 @@ fn build_tracer(
         injection: Injection::from_env(),
         state: SessionState::default(),
     };
-    Ok(Arc::new(RuntimeTracer::new(py, Arc::new(shared), policy.recorder.on_recorder_error)?))
+    Ok(Arc::new(RuntimeTracer::new(py, Arc::new(shared), policy)?))
 }
 
 /// Whether a session is active.
@@ -271,4 +273,3 @@ fn register_fork_handler(py: Python<'_>) {
         }
     });
 }
-

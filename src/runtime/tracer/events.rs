@@ -58,10 +58,7 @@ impl RuntimeTracer {
     }
 
     #[inline]
-    fn record(
-        &self,
-        work: impl FnOnce(&mut ThreadRecorder) -> Result<(), Box<RecorderError>>,
-    ) -> CallbackResult {
+    fn record(&self, work: impl FnOnce(&mut ThreadRecorder) -> Result<(), Box<RecorderError>>) -> CallbackResult {
         let outcome = with_recorder(&self.shared, |recorder| {
             let result = work(recorder);
             if result.is_err() {
@@ -78,11 +75,11 @@ impl RuntimeTracer {
 
     /// A frame is left with `value`.
     #[inline]
-    fn leave(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
+    fn leave(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>, raised: bool) -> CallbackResult {
         let Some(traced) = self.recorded(code) else { return CONTINUE };
         let Some(frame) = ffi::current_frame() else { return CONTINUE };
         self.record(|recorder| {
-            recorder.leave(frame, traced, value);
+            recorder.leave(frame, traced, value, raised);
             Ok(())
         })
     }
@@ -116,15 +113,15 @@ impl Tracer for RuntimeTracer {
     }
 
     fn on_py_return(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
-        self.leave(code, value)
+        self.leave(code, value, false)
     }
 
     fn on_py_yield(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
-        self.leave(code, value)
+        self.leave(code, value, false)
     }
 
     fn on_py_unwind(&self, code: CodeObjectWrapper<'_>, exception: Obj<'_>) -> CallbackResult {
-        self.leave(code, exception)
+        self.leave(code, exception, true)
     }
 
     fn on_line(&self, code: CodeObjectWrapper<'_>, line: u32) -> CallbackResult {

@@ -47,7 +47,10 @@ impl Opcodes {
         let number = |name: &str| -> Option<u8> { map.get_item(name).ok()?.extract().ok() };
         Ok(Self {
             load_global: number("LOAD_GLOBAL"),
-            by_name: ["LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"].into_iter().filter_map(number).collect(),
+            by_name: ["LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"]
+                .into_iter()
+                .filter_map(number)
+                .collect(),
             extended_arg: number("EXTENDED_ARG"),
         })
     }
@@ -110,11 +113,7 @@ fn decide_with<'a>(
 
 /// Switches a recorded code object's own events on.
 #[cold]
-pub fn instrument(
-    shared: &Shared,
-    code: CodeObjectWrapper<'_>,
-    traced: &TracedCode,
-) -> Result<(), Box<RecorderError>> {
+pub fn instrument(shared: &Shared, code: CodeObjectWrapper<'_>, traced: &TracedCode) -> Result<(), Box<RecorderError>> {
     traced.instrumented.store(true, Ordering::Relaxed);
     ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.local_events)).map_err(Box::new)
 }
@@ -321,7 +320,8 @@ pub fn absolute(cwd: &Path, path: &Path) -> PathBuf {
 
 /// `pkg.mod` for a file below an import directory: the legacy way, used when the policy says so or a frame has no name.
 fn module_name_from_path(search_path: &[PathBuf], path: &Path) -> Option<String> {
-    let relative = search_path.iter().filter_map(|dir| path.strip_prefix(dir).ok()).min_by_key(|rest| rest.components().count());
+    let relative =
+        search_path.iter().filter_map(|dir| path.strip_prefix(dir).ok()).min_by_key(|rest| rest.components().count());
     let relative = relative.or_else(|| path.file_name().map(Path::new))?.with_extension("");
     let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
     let parts = match parts.split_last() {

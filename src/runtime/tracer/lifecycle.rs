@@ -12,7 +12,7 @@ use super::shared::Shared;
 use crate::errors::{RecorderError, RecorderResult};
 use crate::logging;
 use crate::monitoring::{EventSet, install};
-use crate::policy::model::OnRecorderError;
+use crate::policy::model::{OnRecorderError, RecorderPolicy};
 use crate::runtime::thread::{release_recorder, with_recorder};
 
 /// Records what the program does into the session's pipeline.
@@ -26,15 +26,16 @@ pub struct RuntimeTracer {
 impl RuntimeTracer {
     /// Function starts and resumptions are watched everywhere (skipped code is disabled location by location), because
     /// code may start at any time; unwinding and throwing have no local form in `sys.monitoring`.
-    pub fn new(py: Python<'_>, shared: Arc<Shared>, on_error: OnRecorderError) -> RecorderResult<Self> {
-        let bits = ["PY_START", "PY_RESUME", "PY_THROW", "PY_UNWIND"];
+    pub fn new(py: Python<'_>, shared: Arc<Shared>, policy: &RecorderPolicy) -> RecorderResult<Self> {
+        let names: &[&str] =
+            if policy.events.none() { &[] } else { &["PY_START", "PY_RESUME", "PY_THROW", "PY_UNWIND"] };
         let mut global_events = EventSet::NONE;
-        for name in bits {
+        for name in names {
             let bit = install::event(py, name)
                 .map_err(|error| crate::enverr!(TracerInstallConflict, "sys.monitoring lacks {name}: {error}"))?;
             global_events = global_events.union(bit);
         }
-        Ok(Self { shared, global_events, on_error })
+        Ok(Self { shared, global_events, on_error: policy.recorder.on_recorder_error })
     }
 
     /// The events of recorded code objects.
@@ -74,7 +75,8 @@ impl RuntimeTracer {
             }
             Ok(codes)
         };
-        let frames = walk().map_err(|error| crate::enverr!(FrameIntrospectionFailed, "cannot list running frames: {error}"))?;
+        let frames =
+            walk().map_err(|error| crate::enverr!(FrameIntrospectionFailed, "cannot list running frames: {error}"))?;
         for frame in frames {
             super::filtering::enroll(py, &self.shared, frame.bind(py))?;
         }
@@ -103,4 +105,3 @@ impl RuntimeTracer {
         release_recorder();
     }
 }
-

@@ -5,7 +5,7 @@
 //! - Nothing here refers to Python objects.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -35,6 +35,10 @@ pub struct Shared {
     pub globals: Globals,
     pub module_name_from_globals: bool,
     pub block_when_full: bool,
+    /// Return values are recorded; else every return shows None.
+    pub record_returns: bool,
+    /// Exceptions are recorded as the value of the return they cause.
+    pub record_exceptions: bool,
     /// Events of recorded code objects.
     pub local_events: EventSet,
     pub gate: ActivationGate,
@@ -139,7 +143,12 @@ impl Stats {
     /// As the metadata shows it.
     pub fn to_json(&self) -> Value {
         let counts = |table: &[AtomicU64; 5]| -> Value {
-            KINDS.iter().zip(table).map(|((_, name), n)| ((*name).to_owned(), json!(n.load(Ordering::Relaxed)))).collect::<serde_json::Map<_, _>>().into()
+            KINDS
+                .iter()
+                .zip(table)
+                .map(|((_, name), n)| ((*name).to_owned(), json!(n.load(Ordering::Relaxed))))
+                .collect::<serde_json::Map<_, _>>()
+                .into()
         };
         json!({
             "scopes_skipped": self.scopes_skipped.load(Ordering::Relaxed),

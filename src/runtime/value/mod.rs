@@ -60,7 +60,13 @@ pub struct Snapshotter {
 
 impl Snapshotter {
     pub fn new(limits: Limits, names: Arc<names::SharedTypes>) -> Self {
-        Self { limits, names: TypeNames::new(names), enclosing: Vec::new(), budget_end: usize::MAX, scratch: String::new() }
+        Self {
+            limits,
+            names: TypeNames::new(names),
+            enclosing: Vec::new(),
+            budget_end: usize::MAX,
+            scratch: String::new(),
+        }
     }
 
     /// Starts a step: the budget counts from here.
@@ -260,8 +266,7 @@ impl Snapshotter {
         self.compound(tag::SEQ, type_ref, object.dict_len(), out, &mut |this, out| {
             let mut written = 0;
             for (key, value) in object.dict_entries().take(limit) {
-                let action =
-                    if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
+                let action = if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
                 out.put_compound(tag::TUPLE, types::TUPLE, 2);
                 this.value(key, policy, out);
                 this.item(Some(action), value, policy, out);

@@ -104,7 +104,13 @@ pub struct TypeNames {
 
 impl TypeNames {
     pub fn new(shared: Arc<SharedTypes>) -> Self {
-        Self { shared, cache: FxHashMap::default(), special: FxHashMap::default(), slots: FxHashMap::default(), spare: Vec::new() }
+        Self {
+            shared,
+            cache: FxHashMap::default(),
+            special: FxHashMap::default(),
+            slots: FxHashMap::default(),
+            spare: Vec::new(),
+        }
     }
 
     fn cached(&mut self, ty: Type<'_>, shape: Shape, make: impl FnOnce(&SharedTypes) -> Option<u32>) -> Option<u32> {

@@ -212,16 +212,16 @@ fn push_time(out: &mut String, time: &py::TimeParts) {
     }
 }
 
-fn push_coroutine(
-    out: &mut String,
-    object: Obj<'_>,
-    what: &str,
-    running: &std::ffi::CStr,
-    suspended: &std::ffi::CStr,
-) {
+fn push_coroutine(out: &mut String, object: Obj<'_>, what: &str, running: &std::ffi::CStr, suspended: &std::ffi::CStr) {
     let is = |name| py::exact_attribute(object, name).is_some_and(|value| value.get().is_some_and(Obj::is_true));
     // A frame object would have to be made to tell a generator that has not begun from one that has ended.
-    let state = if is(running) { "running" } else if is(suspended) { "suspended" } else { "not running" };
+    let state = if is(running) {
+        "running"
+    } else if is(suspended) {
+        "suspended"
+    } else {
+        "not running"
+    };
     let name = py::exact_attribute(object, c"__qualname__").and_then(|name| name.get().map(lossy)).unwrap_or_default();
     let _ = write!(out, "<{what} {name} ({state})>");
 }
