@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-from oracle.model import Call, Return, Step, Stream, normalise
 from support.programs import COMPARED, Program
 from support.running import python, run_oracle
+
+from oracle.model import Call, Return, Step, Stream, normalise
 
 
 def tell(program: Program, directory: Path, witness: str) -> list[Stream]:

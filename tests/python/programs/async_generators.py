@@ -34,7 +34,7 @@ def drive(coroutine, answers=()):
         return seen, stop.value
 
 
-async def session(log):
+async def conversation(log):
     agen = echo(log)
     first = await anext(agen)
     second = await agen.asend("x")
@@ -50,12 +50,12 @@ async def fails():
 
 
 log = []
-print(drive(session(log), ["answer"]), log)
+print(drive(conversation(log), ["answer"]), log)
 try:
     drive(fails())
 except RuntimeError as error:
     print(error)
-thrown = session([])
+thrown = conversation([])
 thrown.send(None)
 try:
     thrown.throw(OSError("from outside"))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 
 from oracle.model import Call, Event, Return, Step, Stream, Value, normalise
-from oracle.values import sort_key
+from oracle.values import MAX_TEXT
 
 CONTEXT = 6
 """Events shown before and after the first difference."""
@@ -149,7 +149,7 @@ def agrees(ours: Value, theirs: Value, level: Level = EVERYTHING) -> bool:
     if ours[0] != kind:
         return False
     if kind in ("String", "Bytes"):
-        return _same_text(ours[1], theirs[1], theirs[2])
+        return _same_text(kind, ours[1], theirs[1], theirs[2])
     if kind in ("List", "Tuple", "Set", "FrozenSet", "Dict"):
         return _same_items(kind, ours[1], theirs, level)
     return ours == theirs
@@ -158,34 +158,35 @@ def agrees(ours: Value, theirs: Value, level: Level = EVERYTHING) -> bool:
 _CUT = re.compile(r"(?s)(.*?)\s*…(?: \+(\d+) more)?\W*\Z")
 
 
-def _same_text(ours: str, theirs: str, length: int) -> bool:
+def _same_text(kind: str, ours: str, theirs: str, length: int) -> bool:
     if ours == theirs:
         return True
+    quotes = "'\"" if kind == "Bytes" else ""
     cut = _CUT.fullmatch(ours)
-    if cut and theirs.startswith(cut[1]) and len(cut[1]) < length:
-        return True
+    if cut and len(cut[1]) < len(theirs) and theirs.startswith(cut[1].rstrip(quotes)):
+        return kind == "Bytes" or cut[2] is None or _characters(cut[1]) + int(cut[2]) == length
     # The oracle stops early, too: then what it has must be there.
-    return len(theirs) < length and ours.startswith(theirs.rstrip("'\""))
+    return length > MAX_TEXT and ours.startswith(theirs.rstrip(quotes))
+
+
+def _characters(escaped: str) -> int:
+    """The length of a text before its lone surrogates were escaped."""
+    return len(re.sub(r"\\ud[89a-f][0-9a-f]{2}", "?", escaped))
 
 
 def _same_items(kind: str, ours: list, theirs: Value, level: Level) -> bool:
     items, length = theirs[1], theirs[2]
-    agree: Callable[[Value, Value], bool] = lambda left, right: agrees(left, right, level)  # noqa: E731
-    if kind == "Dict":
-        agree = lambda left, right: left[0] == "Truncated" or (  # noqa: E731
-            agrees(left[0], right[0], level) and agrees(left[1], right[1], level)
-        )
-    cut = bool(ours) and ours[-1][0] == "Truncated"
-    if cut:
-        more = _CUT.fullmatch(ours[-1][1])
+    shown = ours
+    if ours and ours[-1][0] == "Truncated":
         shown = ours[:-1]
-        if more and more[2] and len(shown) + int(more[2]) != length:
+        cut = _CUT.fullmatch(ours[-1][1])
+        if cut and cut[2] and len(shown) + int(cut[2]) != length:
             return False
-        if kind in ("Set", "FrozenSet"):
-            return all(any(agree(item, other) for other in items) for item in shown)
-        return all(agree(left, right) for left, right in zip(shown, items, strict=False))
-    if len(ours) != length:
+    elif len(ours) != length:
         return False
-    if kind in ("Set", "FrozenSet") and not any(item[0] == "Other" for item in ours):
-        ours = sorted(ours, key=sort_key)
-    return all(agree(left, right) for left, right in zip(ours, items, strict=False))
+    if kind == "Dict":
+        pairs = zip(shown, items, strict=False)
+        return all(agrees(left[0], right[0], level) and agrees(left[1], right[1], level) for left, right in pairs)
+    if kind in ("Set", "FrozenSet") and shown != items[: len(shown)]:
+        return all(any(agrees(item, other, level) for other in items) for item in shown)
+    return all(agrees(left, right, level) for left, right in zip(shown, items, strict=False))
