@@ -115,7 +115,7 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    pub(super) fn new(program: &Arc<Program>, scope: &Scope<'_>, rules: &[RuleId]) -> Self {
+    pub(super) fn new(program: &Arc<Program>, scope: &Scope<'_>, rules: &[RuleId], recorder: bool) -> Self {
         let verdict = Verdict::new(program, rules);
         let decider = |rule: Option<RuleId>, default: Option<usize>| match (rule, default) {
             (Some(rule), _) => Decider::Rule(program.rule_ref(rule)),
@@ -125,7 +125,7 @@ impl Explanation {
             }
             (None, None) => Decider::Nothing,
         };
-        let (exec, exec_by) = match program.is_recorder(scope) {
+        let (exec, exec_by) = match recorder {
             true => (ExecDecision::Skip, Decider::Recorder),
             false => (verdict.exec, decider(verdict.exec_by, program.default_exec.1)),
         };

@@ -133,11 +133,14 @@ impl Lower {
     }
 }
 
+/// A lower-case word of a phrase (UTF-8).
+type Word = Box<[u8]>;
+
 /// Phrases to look for in names.
 #[derive(Debug, Default)]
 pub struct WordSet {
     /// First word → what may follow it, each alternative a list of words.
-    phrases: FxHashMap<Box<[u8]>, Vec<Vec<Box<[u8]>>>>,
+    phrases: FxHashMap<Word, Vec<Vec<Word>>>,
 }
 
 impl WordSet {
@@ -161,7 +164,7 @@ impl WordSet {
 
     fn insert(&mut self, words: &[String]) {
         let Some((first, rest)) = words.split_first().filter(|(first, _)| !first.is_empty()) else { return };
-        let rest: Vec<Box<[u8]>> = rest.iter().map(|word| word.as_bytes().into()).collect();
+        let rest: Vec<Word> = rest.iter().map(|word| word.as_bytes().into()).collect();
         let alternatives = self.phrases.entry(first.as_bytes().into()).or_default();
         if !alternatives.contains(&rest) {
             alternatives.push(rest);
@@ -183,7 +186,7 @@ impl WordSet {
 }
 
 /// Whether the next words are exactly those of `phrase`.
-fn follows(mut rest: Words<'_>, phrase: &[Box<[u8]>]) -> bool {
+fn follows(mut rest: Words<'_>, phrase: &[Word]) -> bool {
     phrase.iter().all(|want| rest.next().and_then(Lower::new).is_some_and(|word| word.as_bytes() == &**want))
 }
 

@@ -21,7 +21,7 @@ pub(in crate::trace_filter) use resolution::ValuePolicy;
 use super::TraceFilterConfig;
 use super::explain::Explanation;
 use super::model::{ExecDecision, RuleRef, Scope, ValueAction};
-use program::{Program, RuleId};
+use program::{FileFacts, Program, RuleId, is_recorder_module};
 
 /// Entries of one cache; when it is full it starts anew.
 const CACHE_SIZE: usize = 8192;
@@ -37,8 +37,8 @@ pub struct TraceFilterEngine {
 
 #[derive(Debug, Default)]
 struct Caches {
-    packages: FxHashMap<Box<str>, Arc<[RuleId]>>,
-    files: FxHashMap<Box<str>, Arc<[RuleId]>>,
+    packages: FxHashMap<Box<str>, Vec<RuleId>>,
+    files: FxHashMap<Box<str>, FileFacts>,
     policies: FxHashMap<PolicyKey, Arc<ValuePolicy>>,
 }
 
@@ -88,10 +88,14 @@ impl TraceFilterEngine {
     pub fn resolve(&self, scope: &Scope<'_>) -> ScopeResolution {
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rules = self.program.object_rules(scope);
+        let mut recorder = false;
         if let Some(module) = scope.module {
-            rules.extend_from_slice(&cached(&mut caches.packages, module, || self.program.package_rules(module)));
+            recorder = is_recorder_module(module);
+            rules.extend(cached(&mut caches.packages, module, || self.program.package_rules(module)));
         }
-        rules.extend_from_slice(&cached(&mut caches.files, scope.path, || self.program.file_rules(scope.path)));
+        let file = cached(&mut caches.files, scope.path, || self.program.file_facts(scope.path));
+        rules.extend(&file.rules);
+        recorder |= file.recorder;
         rules.sort_unstable();
         rules.dedup();
         for &rule in &rules {
@@ -102,7 +106,7 @@ impl TraceFilterEngine {
             }
         }
         let verdict = Verdict::new(&self.program, &rules);
-        let exec = if self.program.is_recorder(scope) { ExecDecision::Skip } else { verdict.exec };
+        let exec = if recorder { ExecDecision::Skip } else { verdict.exec };
         rules.retain(|&rule| !self.program.rule(rule).patterns.is_empty());
         let policy = self.policy(&mut caches.policies, rules, verdict.value_default);
         drop(caches);
@@ -138,27 +142,23 @@ impl TraceFilterEngine {
     /// Tells which rule of which file decides about a code object, and why. Does not count as a match.
     pub fn explain(&self, scope: &Scope<'_>) -> Explanation {
         let mut rules = self.program.object_rules(scope);
+        let file = self.program.file_facts(scope.path);
+        rules.extend(file.rules);
         rules.extend(scope.module.into_iter().flat_map(|module| self.program.package_rules(module)));
-        rules.extend(self.program.file_rules(scope.path));
         rules.sort_unstable();
         rules.dedup();
-        Explanation::new(&self.program, scope, &rules)
+        let recorder = file.recorder || scope.module.is_some_and(is_recorder_module);
+        Explanation::new(&self.program, scope, &rules, recorder)
     }
 }
 
-/// The rules found for a key, from the cache or by searching.
-fn cached(
-    cache: &mut FxHashMap<Box<str>, Arc<[RuleId]>>,
-    key: &str,
-    search: impl FnOnce() -> Vec<RuleId>,
-) -> Arc<[RuleId]> {
-    if let Some(found) = cache.get(key) {
-        return found.clone();
+/// What is known about a key, from the cache or by finding it out.
+fn cached<'c, T>(cache: &'c mut FxHashMap<Box<str>, T>, key: &str, find: impl FnOnce() -> T) -> &'c T {
+    if !cache.contains_key(key) {
+        if cache.len() >= CACHE_SIZE {
+            cache.clear();
+        }
+        cache.insert(key.into(), find());
     }
-    if cache.len() >= CACHE_SIZE {
-        cache.clear();
-    }
-    let found: Arc<[RuleId]> = search().into();
-    cache.insert(key.into(), found.clone());
-    found
+    &cache[key]
 }

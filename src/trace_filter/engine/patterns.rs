@@ -76,6 +76,15 @@ impl PatternSet {
         }
     }
 
+    /// Whether anything but words is looked for.
+    pub fn looks_at_text(&self) -> bool {
+        !(self.all.is_empty()
+            && self.literals.is_empty()
+            && self.prefixes.is_empty()
+            && self.globs.is_empty()
+            && self.regexes.is_empty())
+    }
+
     /// As [`Self::matches`], without the patterns that look for words: those are about plain names.
     pub fn matches_text(&self, text: &str, mut found: impl FnMut(PatternId)) {
         self.all.iter().copied().for_each(&mut found);

@@ -36,6 +36,15 @@ struct ProjectSet {
     patterns: PatternSet,
 }
 
+/// What a path tells about the code in it.
+#[derive(Debug, Default)]
+pub(in crate::trace_filter) struct FileFacts {
+    /// Rules whose `file:` selector matches; unsorted.
+    pub rules: Vec<RuleId>,
+    /// Whether it is a file of the recorder, whose code no filter makes visible.
+    pub recorder: bool,
+}
+
 #[derive(Debug)]
 pub(in crate::trace_filter) struct Program {
     pub files: Vec<FilterFile>,
@@ -65,7 +74,7 @@ impl Program {
             let of_kind = rules.iter().zip(0..).map(|(&(file, rule), id)| (id, &files[file].rules[rule].selector));
             of_kind.filter(move |(_, selector)| selector.kind == kind).map(|(id, selector)| (id, &selector.matcher))
         };
-        let mut values: [Vec<(PatternId, &Matcher)>; 5] = Default::default();
+        let mut values: [Numbered<'_>; 5] = Default::default();
         let mut value_places: [Vec<PatternPlace>; 5] = Default::default();
         for (id, &(file, rule)) in rules.iter().enumerate().rev() {
             for (index, pattern) in files[file].rules[rule].patterns.iter().enumerate() {
@@ -154,8 +163,8 @@ impl Program {
         found
     }
 
-    /// Rules whose `file:` selector matches a path; unsorted.
-    pub fn file_rules(&self, path: &str) -> Vec<RuleId> {
+    /// What a path tells about the code in it.
+    pub fn file_facts(&self, path: &str) -> FileFacts {
         let path = unify(path);
         let place = self.places.locate(&path);
         let mut found = Vec::new();
@@ -170,7 +179,7 @@ impl Program {
             let relative = project.root.iter().find_map(|root| below(&path, root)).unwrap_or(&path);
             project.patterns.matches(relative, |rule| found.push(rule));
         }
-        found
+        FileFacts { rules: found, recorder: place.recorder }
     }
 
     /// Rules whose `obj:` selector matches; unsorted, possibly twice for the code of a module.
@@ -179,13 +188,11 @@ impl Program {
         for_object_names(scope, |name| self.objects.matches(name, |rule| found.push(rule)));
         found
     }
+}
 
-    /// Whether this is code of the recorder, which no filter makes visible.
-    pub fn is_recorder(&self, scope: &Scope<'_>) -> bool {
-        let by_name = scope.module.and_then(|module| module.strip_prefix(RECORDER_PACKAGE));
-        by_name.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            || self.places.locate(&unify(scope.path)).recorder
-    }
+/// Whether a module is the recorder's own.
+pub(in crate::trace_filter) fn is_recorder_module(module: &str) -> bool {
+    module.strip_prefix(RECORDER_PACKAGE).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The names by which `obj:` selectors know code: `module.qualname`; code of a module is both `module.<module>` and,
@@ -201,8 +208,11 @@ pub(in crate::trace_filter) fn for_object_names(scope: &Scope<'_>, mut each: imp
     }
 }
 
+/// Patterns on their way into a set.
+type Numbered<'m> = Vec<(PatternId, &'m Matcher)>;
+
 fn project_sets(files: &[FilterFile], rules: &[(usize, usize)]) -> RecorderResult<Vec<ProjectSet>> {
-    let mut grouped: Vec<(Vec<String>, Vec<(PatternId, &Matcher)>)> = Vec::new();
+    let mut grouped: Vec<(Vec<String>, Numbered<'_>)> = Vec::new();
     for (&(file, rule), id) in rules.iter().zip(0..) {
         let selector = &files[file].rules[rule].selector;
         if selector.kind != ScopeKind::File(FileBase::Project) {

@@ -59,9 +59,11 @@ impl ValuePolicy {
         let mut keep = |id| keep_first(&mut first, active, id);
         let patterns = self.program.value_patterns(kind);
         patterns.matches(qualname.rsplit('.').next().unwrap_or(qualname), &mut keep);
-        patterns.matches_text(qualname, &mut keep);
-        if let Some(module) = module {
-            patterns.matches_text(&format!("{module}.{qualname}"), &mut keep);
+        if patterns.looks_at_text() {
+            patterns.matches_text(qualname, &mut keep);
+            if let Some(module) = module {
+                patterns.matches_text(&format!("{module}.{qualname}"), &mut keep);
+            }
         }
         first
     }
