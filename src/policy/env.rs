@@ -175,28 +175,44 @@ fn parse_inline(text: &str) -> RecorderResult<Layer> {
     Ok(layer)
 }
 
-/// Splits at every `;` outside quotes; blank items are left out.
+/// Splits at every `;` outside quotes (TOML's single and triple ones); blank items are left out.
 fn split_items(text: &str) -> RecorderResult<Vec<&str>> {
-    let (mut items, mut start, mut quote, mut escaped) = (Vec::new(), 0, None, false);
-    for (at, c) in text.char_indices() {
-        match quote {
-            Some('"') if escaped => escaped = false,
-            Some('"') if c == '\\' => escaped = true,
-            Some(open) if c == open => quote = None,
-            Some(_) => {}
-            None if c == '"' || c == '\'' => quote = Some(c),
-            None if c == ';' => {
+    let (mut items, mut start, mut at) = (Vec::new(), 0, 0);
+    while let Some(c) = text[at..].chars().next() {
+        match c {
+            '"' | '\'' => at += quoted_len(&text[at..], c)?,
+            ';' => {
                 items.push(&text[start..at]);
-                start = at + 1;
+                at += 1;
+                start = at;
             }
-            None => {}
+            other => at += other.len_utf8(),
         }
-    }
-    if let Some(quote) = quote {
-        return Err(Origin::Inline.error(format_args!("quote {quote} is not closed")));
     }
     items.push(&text[start..]);
     Ok(items.into_iter().map(str::trim).filter(|item| !item.is_empty()).collect())
+}
+
+/// Length of the quoted text that `text` starts with, quotes included.
+fn quoted_len(text: &str, quote: char) -> RecorderResult<usize> {
+    let triple = quote.to_string().repeat(3);
+    let fence = if text.starts_with(&triple) { &triple[..] } else { &triple[..1] };
+    let mut at = fence.len();
+    while let Some(c) = text[at..].chars().next() {
+        if text[at..].starts_with(fence) {
+            at += fence.len();
+            // A triple-quoted text may end in quotes of its own: the last three close it.
+            while fence.len() == 3 && text[at..].starts_with(quote) {
+                at += 1;
+            }
+            return Ok(at);
+        }
+        at += c.len_utf8();
+        if c == '\\' && quote == '"' {
+            at += text[at..].chars().next().map_or(0, char::len_utf8);
+        }
+    }
+    Err(Origin::Inline.error(format_args!("quote {quote} is not closed")))
 }
 
 /// `~/x` is below `HOME`, as a shell would have made it.

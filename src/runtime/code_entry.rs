@@ -36,6 +36,8 @@ pub struct TracedCode {
     pub namespace: Namespace,
     /// The file is the one that switches recording on.
     pub activates: bool,
+    /// `__name__` of the namespace that module code was decided for; the same code can be run in another one.
+    pub module: Option<String>,
     pub return_action: ValueAction,
     /// Decides about attributes and dict keys met inside values, and names of namespaces.
     pub resolution: ScopeResolution,

@@ -318,11 +318,15 @@ fn repr(f: f64) -> String {
     if f.is_infinite() {
         return if f > 0.0 { "inf" } else { "-inf" }.into();
     }
-    let scientific = format!("{f:e}");
+    // Of the shortest texts that read back, the one nearest to the number: `{f:e}` alone may pick another on a tie.
+    let scientific = (0..17).map(|precision| format!("{f:.precision$e}")).find(|text| text.parse() == Ok(f)).unwrap();
     let (mantissa, exponent) = scientific.split_once('e').unwrap();
     let exponent: i32 = exponent.parse().unwrap();
     if (-4..16).contains(&exponent) {
-        let plain = format!("{f}");
+        let f: f64 = scientific.parse().unwrap();
+        let digits = mantissa.len() as i32 - mantissa.contains('.') as i32 - mantissa.starts_with('-') as i32;
+        let decimals = (digits - 1 - exponent).max(0) as usize;
+        let plain = format!("{f:.decimals$}");
         return if plain.contains('.') { plain } else { plain + ".0" };
     }
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())

@@ -42,7 +42,10 @@ impl RuntimeTracer {
     #[inline]
     fn enter(&self, code: CodeObjectWrapper<'_>, entry: &Entry<'_>) -> CallbackResult {
         let Some(frame) = ffi::current_frame() else { return CONTINUE };
-        let decision = self.decide(code, frame)?;
+        let mut decision = self.decide(code, frame)?;
+        if decision.traced.as_deref().is_some_and(|traced| !filtering::fits_namespace(&self.shared, traced, frame)) {
+            decision = filtering::decide(&self.shared, code, frame)?;
+        }
         let Some(traced) = decision.traced.as_deref() else { return DISABLE };
         if !self.shared.state.is_recording() || self.shared.injection.is(Stage::SuppressEvents) {
             return CONTINUE;

@@ -142,6 +142,14 @@ pub fn enroll(py: Python<'_>, shared: &Arc<Shared>, frame: &Bound<'_, PyAny>) ->
     })
 }
 
+/// Whether module code runs in the namespace it was decided for (or is no module code).
+#[inline]
+pub fn fits_namespace(shared: &Shared, traced: &TracedCode, frame: Frame<'_>) -> bool {
+    traced.namespace != Namespace::Module
+        || !shared.module_name_from_globals
+        || frame.globals().and_then(module_name_in).is_none_or(|name| traced.module.as_deref() == Some(name.as_str()))
+}
+
 /// `__name__` of a globals dict.
 fn module_name_in(globals: Obj<'_>) -> Option<String> {
     if globals.kind().0 != Kind::Dict {
@@ -198,6 +206,7 @@ fn decide_now(
         parameters: parameters.into(),
         globals,
         namespace,
+        module: if namespace == Namespace::Module { module } else { None },
         activates: shared.gate.is_activated_by(&path),
         return_action: resolution.return_action(),
         resolution,

@@ -36,10 +36,10 @@ pub fn push_bytes(out: &mut String, bytes: &[u8], limit: usize) {
             }
         }
     }
-    out.push(quote);
     if bytes.len() > limit {
         push_more(out, bytes.len() - limit);
     }
+    out.push(quote);
 }
 
 /// Appends a str in quotes, `limit` characters at most.
@@ -65,10 +65,10 @@ pub fn push_quoted(out: &mut String, object: Obj<'_>, limit: usize) {
             c => out.push(c),
         }
     }
-    out.push(quote);
     if text.len() > limit {
         push_more(out, text.len() - limit);
     }
+    out.push(quote);
 }
 
 /// Appends exceptions, functions, classes, modules and enum members.
