@@ -156,14 +156,15 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// The variable in a slot, cells not opened on the fast path; `name` is the slot's name (a `str`).
+    /// The variable in a slot, cells not opened on the fast path; `name` is the address of the slot's name (a `str` that
+    /// the code object keeps alive).
     #[inline]
-    pub fn slot(self, index: usize, name: *mut ffi::PyObject) -> Option<Obj<'a>> {
+    pub fn slot(self, index: usize, name: usize) -> Option<Obj<'a>> {
         match self {
             Self::Fast(frame) => frame.slot(index),
             // SAFETY: the frame keeps the variable's value alive; an unbound variable raises NameError.
             Self::Public(frame) => unsafe {
-                let value = ffi::PyFrame_GetVar(frame.pointer, name);
+                let value = ffi::PyFrame_GetVar(frame.pointer, name as *mut ffi::PyObject);
                 if value.is_null() {
                     ffi::PyErr_Clear();
                     return None;

@@ -236,7 +236,7 @@ impl ThreadRecorder {
     #[inline]
     fn fixed_value<'f>(frame: Frame<'f>, code: &TracedCode, index: usize) -> Option<Obj<'f>> {
         let slot = &code.fixed[index];
-        let found = frame.slot(index, slot.name as *mut _)?;
+        let found = frame.slot(index, slot.name)?;
         if slot.in_cell && found.is_cell() { found.cell_content() } else { Some(found) }
     }
 

@@ -18,12 +18,26 @@ use crate::pipeline::tables::{Tables, TypeInfo};
 /// Most identities remembered per session; then numbering goes on with an empty memory.
 const MAX_IDENTITIES: usize = 1 << 16;
 
+/// What makes a type of the trace: kind, name, fields.
+type TypeKey = (u8, String, Vec<String>);
+/// What names a Python type for the life of the process: address and version tag.
+type TypeId = (usize, u32);
+/// Names (addresses) and offsets of `__slots__`.
+type SlotLayout = Arc<[(usize, isize)]>;
+
 /// The session's types, shared by its threads.
 #[derive(Debug)]
 pub struct SharedTypes {
     tables: Arc<Tables>,
-    ids: Mutex<FxHashMap<(u8, String, Vec<String>), u32>>,
-    identities: Mutex<(FxHashMap<(usize, u32), u64>, u64)>,
+    ids: Mutex<FxHashMap<TypeKey, u32>>,
+    identities: Mutex<Identities>,
+}
+
+/// Numbers of objects that are shown by identity, by address and type of the trace.
+#[derive(Debug, Default)]
+struct Identities {
+    known: FxHashMap<(usize, u32), u64>,
+    last: u64,
 }
 
 impl SharedTypes {
@@ -43,17 +57,17 @@ impl SharedTypes {
     }
 
     fn identity(&self, address: usize, type_ref: u32) -> u64 {
-        let mut guard = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, next) = &mut *guard;
-        if let Some(&number) = known.get(&(address, type_ref)) {
+        let mut identities = self.identities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&number) = identities.known.get(&(address, type_ref)) {
             return number;
         }
-        if known.len() >= MAX_IDENTITIES {
-            known.clear();
+        if identities.known.len() >= MAX_IDENTITIES {
+            identities.known.clear();
         }
-        *next += 1;
-        known.insert((address, type_ref), *next);
-        *next
+        identities.last += 1;
+        let number = identities.last;
+        identities.known.insert((address, type_ref), number);
+        number
     }
 }
 
@@ -97,8 +111,8 @@ enum Shape {
 pub struct TypeNames {
     shared: Arc<SharedTypes>,
     cache: FxHashMap<(usize, u32, Shape), Option<u32>>,
-    special: FxHashMap<(usize, u32), Trait>,
-    slots: FxHashMap<(usize, u32), Arc<[(usize, isize)]>>,
+    special: FxHashMap<TypeId, Trait>,
+    slots: FxHashMap<TypeId, SlotLayout>,
     spare: Vec<Fields>,
 }
 
@@ -137,7 +151,7 @@ impl TypeNames {
     }
 
     /// The `__slots__` of a type; see [`Type::slots`].
-    pub fn slots(&mut self, ty: Type<'_>) -> Arc<[(usize, isize)]> {
+    pub fn slots(&mut self, ty: Type<'_>) -> SlotLayout {
         let Some(version) = ty.version() else { return ty.slots().into() };
         if self.slots.len() > 50_000 {
             self.slots.clear();
