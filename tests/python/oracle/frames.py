@@ -75,6 +75,11 @@ def step(frame: FrameType, path: str, line: int, namespace: dict[str, Any] | Non
     return event
 
 
+def bare_step(_frame: FrameType, path: str, line: int, _namespace: dict[str, Any] | None) -> Step:
+    """A step of which nobody will ask the variables."""
+    return Step(path, line)
+
+
 def referenced_globals(code: CodeType) -> tuple[str, ...]:
     """The names that the code, or code inside it, can load as globals."""
     if code not in _referenced:

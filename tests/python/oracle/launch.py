@@ -8,9 +8,13 @@ from collections.abc import Callable
 from types import CodeType, ModuleType
 from typing import Protocol
 
+from .model import Stream
+
 
 class Witness(Protocol):
     """What records a program."""
+
+    streams: list[Stream]
 
     def start(self) -> None:
         """Begins to listen."""

@@ -22,11 +22,12 @@ _EVENTS = ("PY_START", "PY_RESUME", "PY_THROW", "PY_RETURN", "PY_YIELD", "PY_UNW
 class Recorder:
     """Records from the moment the program's own module code is entered until that frame is left."""
 
-    def __init__(self, program: CodeType) -> None:
+    def __init__(self, program: CodeType, *, variables: bool = True) -> None:
         self.streams: list[Stream] = []
         self.scope = Scope()
         self.active = False
         self._program = program
+        self._step = frames.step if variables else frames.bare_step
         self._local = threading.local()
         # By frame, not by code: a recursive class factory fills several namespaces of one code object.
         self._namespaces: dict[int, dict[str, Any] | None] = {}
@@ -78,7 +79,7 @@ class Recorder:
     def _line(self, code: CodeType, line: int) -> None:
         if path := self._path(code):
             frame = sys._getframe(1)
-            self._append(frames.step(frame, path, line, self._namespaces.get(id(frame))))
+            self._append(self._step(frame, path, line, self._namespaces.get(id(frame))))
 
     def _py_return(self, code: CodeType, _offset: int, value: object) -> None:
         if self._path(code):

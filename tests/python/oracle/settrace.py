@@ -10,7 +10,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from . import frames
-from .model import Call, Return, Stream, Value
+from .model import Call, Return, Step, Stream, Value
 from .scope import Scope, name_of
 from .values import render, render_exception
 
@@ -22,11 +22,12 @@ _YIELDS = frozenset({"YIELD_VALUE", "RESUME"})
 class Recorder:
     """Records from the moment the program's own module code is entered until that frame is left."""
 
-    def __init__(self, program: CodeType) -> None:
+    def __init__(self, program: CodeType, *, variables: bool = True) -> None:
         self.streams: list[Stream] = []
         self.scope = Scope()
         self.active = False
         self._program = program
+        self._step = frames.step if variables else frames.bare_step
         self._local = threading.local()
 
     def start(self) -> None:
@@ -55,7 +56,7 @@ class Recorder:
         path = self.scope.path(code)
         if path is None:
             return None
-        activation = Activation(self._stream(), frame, path)
+        activation = Activation(self._stream(), frame, path, self._step)
         return self._watch(activation) if code is self._program else activation.on_event
 
     def _watch(self, activation: Activation) -> Callable[..., Any]:
@@ -79,9 +80,10 @@ class Activation:
       raised the exception that was being handled at the last line.
     """
 
-    __slots__ = ("_errors", "_failing", "_handled", "_last", "_namespace", "_path", "_resumed_at", "_stream")
+    __slots__ = ("_errors", "_failing", "_handled", "_last", "_namespace", "_path", "_resumed_at", "_step", "_stream")
 
-    def __init__(self, stream: Stream, frame: FrameType, path: str) -> None:
+    def __init__(self, stream: Stream, frame: FrameType, path: str, step: Callable[..., Step]) -> None:
+        self._step = step
         self._stream = stream
         self._path = path
         # What was raised in earlier stays may leave the frame in this one: a `finally` can yield or await.
@@ -108,7 +110,7 @@ class Activation:
         match event:
             case "line":
                 if frame.f_lineno != self._resumed_at:
-                    self._stream.events.append(frames.step(frame, self._path, frame.f_lineno, self._namespace))
+                    self._stream.events.append(self._step(frame, self._path, frame.f_lineno, self._namespace))
                 self._resumed_at = None
                 handled = sys.exception()
                 self._handled = None if handled is None else render_exception(handled)

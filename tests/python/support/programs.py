@@ -48,5 +48,8 @@ def _all(directory: str) -> list[Program]:
 COMPARED = _all("")
 """Programs that the oracle can tell the whole story of."""
 
+REAL = _all("real")
+"""Programs that render documents with well-known packages; long, so only their structure is compared."""
+
 PLAIN_ONLY = _all("plain")
 """Programs that look at the depth of the stack, which the oracle's own trace function adds to."""

@@ -66,11 +66,14 @@ def run_plain(program: Program, cwd: Path | None = None) -> Outcome:
     return python([program.path, *program.args], stdin=program.stdin, cwd=cwd)
 
 
-def run_oracle(program: Program, out: Path, *, witness: str = "settrace", cwd: Path | None = None) -> list[Stream]:
+def run_oracle(
+    program: Program, out: Path, *, witness: str = "settrace", variables: bool = True, cwd: Path | None = None
+) -> list[Stream]:
     """The expected events of a program, a stream per thread, the main thread first."""
+    options = ["--witness", witness, *([] if variables else ["--no-variables"])]
     search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     outcome = python(
-        ["-m", "oracle", "--witness", witness, "--out", out, program.path, *program.args],
+        ["-m", "oracle", *options, "--out", out, program.path, *program.args],
         stdin=program.stdin,
         env={"PYTHONPATH": search},
         cwd=cwd,
