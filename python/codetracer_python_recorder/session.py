@@ -139,8 +139,7 @@ def is_tracing() -> bool:
 
 
 def flush() -> None:
-    """Writes everything recorded so far to disk: the file opens when this returns. Nothing happens without a
-    session.
+    """Writes everything recorded so far to disk, so that the file opens; nothing happens without a session.
 
     Raises `RecorderError` when the recording cannot be written.
     """
