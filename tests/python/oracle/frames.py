@@ -99,10 +99,16 @@ def _bound(frame: FrameType, name: str) -> Iterator[Any]:
 
 
 def _captured(frame: FrameType, name: str) -> Iterator[Any]:
-    """What a class body captured from the function around it, which is the frame that builds the class."""
+    """What a class body captured from the function around it: `PyFrame_GetVar` shows it in that function's frame only.
+
+    The frames between are the bodies of classes around it, which run while the function does.
+    """
     outer = frame.f_back
-    if outer is not None and name in outer.f_code.co_cellvars + outer.f_code.co_freevars:
-        yield from _bound(outer, name)
+    while outer is not None and name in outer.f_code.co_cellvars + outer.f_code.co_freevars:
+        if outer.f_code.co_flags & inspect.CO_OPTIMIZED:
+            yield from _bound(outer, name)
+            return
+        outer = outer.f_back
 
 
 assert sys.version_info >= (3, 12), "PyFrame_GetVar is new in 3.12"
