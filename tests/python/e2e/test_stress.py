@@ -135,7 +135,7 @@ def test_stop_while_other_threads_run_recorded_code(write: Write, run: Run, tmp_
         for thread in threads: thread.start()
         for round in range(3):
             recorder.start(f"out-{round}")
-            time.sleep(0.2)
+            time.sleep(0.02)
             recorder.flush()
             recorder.stop(exit_code=round)
         print(all(thread.is_alive() for thread in threads))
