@@ -4,4 +4,7 @@
 
 pub mod errors;
 pub mod ffi;
+pub mod logging;
 pub mod pipeline;
+pub mod policy;
+pub mod session;

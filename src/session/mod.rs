@@ -1,0 +1,3 @@
+//! One recording, from its set-up to its last file.
+
+pub mod bootstrap;
