@@ -115,17 +115,11 @@ impl Layer {
 }
 
 /// A policy and where each of its values comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Resolved {
     pub policy: Arc<RecorderPolicy>,
     /// By key path; keys that are not in it have their default.
     origins: BTreeMap<&'static str, Origin>,
-}
-
-impl Default for Resolved {
-    fn default() -> Self {
-        Self { policy: Arc::default(), origins: BTreeMap::new() }
-    }
 }
 
 impl Resolved {

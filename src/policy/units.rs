@@ -31,8 +31,10 @@ pub fn parse_size(text: &str) -> Option<u64> {
 
 /// The size with the largest binary unit that divides it.
 pub fn format_size(bytes: u64) -> String {
-    let (unit, factor) =
-        SIZE_UNITS[..3].iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0).unwrap_or(&("B", 1));
+    let (unit, factor) = SIZE_UNITS[..3]
+        .iter()
+        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
+        .unwrap_or(&("B", 1));
     format!("{}{unit}", bytes / factor)
 }
 
@@ -46,8 +48,11 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// The duration, to the millisecond, with the largest unit that divides it.
 pub fn format_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) =
-        DURATION_UNITS.iter().rev().find(|(_, factor)| millis >= *factor && millis % factor == 0).unwrap_or(&("ms", 1));
+    let (unit, factor) = DURATION_UNITS
+        .iter()
+        .rev()
+        .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
+        .unwrap_or(&("ms", 1));
     format!("{}{unit}", millis / factor)
 }
 
