@@ -1,6 +1,4 @@
-//! What a session needs before it can record: a directory (`filesystem`), facts about the program (`metadata`), the
-//! filter chain (`filters`).
+//! What a recording needs before its first event: a directory, a format, and facts about the program.
 
 pub mod filesystem;
-pub mod filters;
 pub mod metadata;
