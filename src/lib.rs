@@ -20,7 +20,19 @@
 
 pub mod errors;
 pub mod ffi;
+pub mod format;
 pub mod logging;
+pub mod monitoring;
 pub mod pipeline;
 pub mod policy;
+mod python_module;
+pub mod runtime;
 pub mod session;
+pub mod storage;
+pub mod trace_filter;
+
+pub use monitoring::{
+    CallbackOutcome, CallbackResult, CodeObjectRegistry, CodeObjectWrapper, EventSet, Tracer, flush_installed_tracer,
+    install_tracer, uninstall_tracer,
+};
+pub use session::{flush as flush_tracing, is_tracing, start as start_tracing, stop as stop_tracing};

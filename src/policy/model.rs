@@ -154,7 +154,7 @@ impl Default for EventsSection {
 impl EventsSection {
     /// Whether nothing at all is to be recorded (preset `off`).
     pub const fn none(&self) -> bool {
-        !(self.lines || self.calls || self.returns || self.exceptions)
+        !self.calls
     }
 }
 

@@ -4,7 +4,7 @@
 //! - CodeTracer needs `workdir`, `program` and `args`; they are always there.
 //! - Collecting runs no code of the program: what is no `str` in `sys.argv` is named by its type, not converted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
@@ -54,6 +54,30 @@ impl ProgramMetadata {
     }
 }
 
+impl ProgramMetadata {
+    /// The script, if the program is one: absolute.
+    pub fn script(&self) -> Option<PathBuf> {
+        let named = !self.program.is_empty() && !self.program.starts_with(['-', '<']);
+        named.then(|| Path::new(&self.workdir).join(&self.program))
+    }
+
+    /// The path of `<toplevel>`: always absolute and normalised, as CodeTracer wants paths.
+    pub fn absolute_program(&self) -> String {
+        let workdir = Path::new(&self.workdir);
+        crate::runtime::tracer::filtering::absolute(workdir, Path::new(&self.program)).to_string_lossy().into_owned()
+    }
+}
+
+/// `sys.path` as far as it consists of absolute paths: what the legacy module names are derived from.
+pub fn search_path(py: Python<'_>) -> Vec<PathBuf> {
+    let read = || -> PyResult<Vec<PathBuf>> {
+        let path = py.import("sys")?.getattr("path")?;
+        Ok(path.try_iter()?.filter_map(|entry| entry.ok()?.extract().ok()).collect())
+    };
+    // Without it module names are derived from file names alone.
+    read().unwrap_or_default().into_iter().filter(|path| path.is_absolute()).collect()
+}
+
 fn text_of(item: &Bound<'_, PyAny>) -> String {
     match item.cast::<PyString>() {
         Ok(text) => text.to_string_lossy().into_owned(),
@@ -94,6 +118,15 @@ pub fn base_metadata(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_program_has_an_absolute_path_whatever_it_is() {
+        assert_eq!(program(&["./d/../app.py"]).absolute_program(), "/w/app.py");
+        assert_eq!(program(&["./d/../app.py"]).script(), Some(PathBuf::from("/w/./d/../app.py")));
+        assert_eq!(program(&["-c"]).absolute_program(), "/w/-c");
+        assert_eq!(program(&["-c"]).script(), None);
+        assert_eq!(program(&[]).script(), None);
+    }
 
     fn program(argv: &[&str]) -> ProgramMetadata {
         ProgramMetadata::from_argv(Path::new("/w"), argv.iter().map(|arg| (*arg).to_owned()), "3.13.0".into())
