@@ -234,7 +234,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         status = runner.report(uncaught)
         recorder_failed = isinstance(uncaught, RecorderError)
         interrupt = uncaught if type(uncaught) is KeyboardInterrupt and not guest else None
-        # This frame is reachable from the exception's: let go of it, or the program's objects outlive their time.
+        # The exception's frames lead back to this one: let go, or the program's objects outlive their time.
         uncaught = None
         if not guest:
             runner.wait_for_threads()

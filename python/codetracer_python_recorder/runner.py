@@ -104,8 +104,7 @@ def entry_point(target: Target) -> tuple[Callable[..., object], tuple[object, ..
 
 
 def report(error: BaseException | None) -> int:
-    """Treats what ended the program as the interpreter does at top level, and returns the exit status (0 to
-    255).
+    """Treats what ended the program as the interpreter does at top level, and returns the exit status.
 
     `SystemExit` becomes its status, its message goes to stderr; anything else goes through `sys.excepthook`.
     Call it outside of an `except` block, so that the program's hook sees no exception being handled.
@@ -151,8 +150,7 @@ def _say_nothing(*_: object) -> None:
     """An excepthook for an exception that has been shown before."""
 
 
-# CPython runs `-m`, directories and zip files through this function of runpy; its frames belong in the
-# traceback.
+# CPython runs `-m`, directories and zip files through this; its frames belong in the traceback.
 _run_as_main: Callable[..., object] = runpy._run_module_as_main  # type: ignore[attr-defined]
 
 
@@ -234,9 +232,9 @@ def _compile_script(source: bytes, filename: str) -> CodeType:
         source.decode("utf-8")
     except UnicodeDecodeError as error:
         if not _declares_encoding(source):
-            line = source.count(b"\n", 0, error.start) + 1
+            line, byte = source.count(b"\n", 0, error.start) + 1, source[error.start]
             raise SyntaxError(
-                f"Non-UTF-8 code starting with '\\x{source[error.start]:02x}' in file {filename} on line {line}, "
+                f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {filename} on line {line}, "
                 "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
             ) from None
     try:
@@ -358,5 +356,5 @@ def _write_stderr(text: str) -> None:
     except Exception:
         try:
             os.write(2, text.encode("utf-8", "backslashreplace"))
-        except OSError:  # nobody is left to tell
-            pass
+        except OSError:
+            return  # nobody is left to tell

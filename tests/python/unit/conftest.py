@@ -27,7 +27,7 @@ def _clear_environment(environment):
 
 @pytest.fixture
 def fake(monkeypatch):
-    """A fresh stand-in, under the extension's name; a package imported from now on is fresh too and uses it."""
+    """A fresh stand-in under the extension's name; a package imported from now on is fresh and uses it."""
     for name in set(os.environ) - set(_clear_environment(os.environ)):
         monkeypatch.delenv(name)
     monkeypatch.syspath_prepend(str(SOURCES))

@@ -1,7 +1,7 @@
 """Stands in for the Rust extension in the tests of the pure-Python parts: remembers calls, records nothing.
 
-With `FAKE_RECORDER_LOG` in the environment every call is also appended to that file as a line of JSON, so that a
-test sees what a subprocess did. `FAKE_RECORDER_FAIL=start|stop` makes that function raise.
+With `FAKE_RECORDER_LOG` in the environment every call is also appended to that file as a line of JSON, so
+that a test sees what a subprocess did. `FAKE_RECORDER_FAIL=start|stop` makes that function raise.
 """
 
 import json

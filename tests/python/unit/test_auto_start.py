@@ -85,7 +85,8 @@ def test_the_recorders_own_command_line_is_recognised(auto_start, monkeypatch, o
 
 def test_importing_the_package_starts_and_exit_stops(interpreter):
     (interpreter.directory / "app.py").write_text(
-        "import os, codetracer_python_recorder as r\nprint(r.is_tracing())\nos.chdir('/')\nraise SystemExit(4)\n"
+        "import os, codetracer_python_recorder as r\nprint(r.is_tracing())\nos.chdir('/')\n"
+        "raise SystemExit(4)\n"
     )
     done = interpreter.plain("app.py", env={"CODETRACER_TRACE": "out"})
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 4)

@@ -32,7 +32,8 @@ def test_the_defaults(cli, tmp_path):
 
 def test_every_option_lands_where_it_belongs(cli, tmp_path):
     words = """--on-recorder-error disable --require-trace --keep-partial-trace --log-level debug
-        --log-file x.log --json-errors --io-capture proxies+fd --no-module-name-from-globals --propagate-script-exit
+        --log-file x.log --json-errors --io-capture proxies+fd --no-module-name-from-globals
+        --propagate-script-exit
         --trace-filter a.toml::b.toml --trace-filter=c.toml --format JSON --activation-path e.py -o out"""
     config = cli._parse_args([*words.split(), "script.py", "y"])
     assert config.trace_dir == tmp_path / "out"

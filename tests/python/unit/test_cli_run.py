@@ -1,6 +1,5 @@
 """What the command line does around the program: recording, messages, exit statuses."""
 
-import os
 import signal
 import sys
 
@@ -131,7 +130,6 @@ def test_an_executor_left_open_finishes_its_work(interpreter, script):
     assert interpreter.recorder(name).stdout == "done True\n"
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals end processes on POSIX only")
 def test_an_interrupt_is_130_in_the_trace_and_the_signal_outside(interpreter, script):
     name = script("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = interpreter.recorder(name)

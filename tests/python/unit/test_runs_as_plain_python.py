@@ -3,14 +3,10 @@
 The recorder's own last line about a status other than 0 is switched off with `--propagate-script-exit`.
 """
 
-import os
 import re
-import sys
 import zipfile
 
 import pytest
-
-posix = pytest.mark.skipif(os.name == "nt", reason="POSIX only")
 
 SCRIPTS = {
     "empty": "",
@@ -27,7 +23,8 @@ SCRIPTS = {
     "shadowed standard library": "import pathlib, argparse, typing; print(pathlib.mine, argparse.mine)",
     "code file name": "import sys; print(sys._getframe().f_code.co_filename, sys._getframe().f_code.co_name)",
     "pickle": (
-        "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))) is A, A.__module__, A.__qualname__)"
+        "import pickle\nclass A: pass\n"
+        "print(type(pickle.loads(pickle.dumps(A()))) is A, A.__module__, A.__qualname__)"
     ),
     "inspect": "import inspect\ndef f(): pass\nprint(inspect.getsource(f), inspect.getfile(f))",
     "warnings": "import warnings; warnings.warn('careful')",
@@ -75,7 +72,9 @@ SCRIPTS = {
     "exit subclass": "class E(SystemExit): pass\nraise E(7)",
     "exit with computed code": "class E(SystemExit):\n    code = property(lambda self: 9)\nraise E(7)",
     "exit with broken code": "class E(SystemExit):\n    code = property(lambda self: 1/0)\nraise E(7)",
-    "exit in a function": "def f():\n    try:\n        raise SystemExit(6)\n    finally:\n        print('finally')\nf()",
+    "exit in a function": (
+        "def f():\n    try:\n        raise SystemExit(6)\n    finally:\n        print('finally')\nf()"
+    ),
     "exit without stderr": "import sys; sys.stderr = None; sys.exit('bye')",
     "exit with stderr closed": "import sys; sys.stderr.close(); sys.exit('bye')",
     "exit with stderr replaced": (
@@ -109,7 +108,8 @@ SCRIPTS = {
     "excepthook missing": "import sys\ndel sys.excepthook\n1/0",
     "excepthook none": "import sys\nsys.excepthook = None\n1/0",
     "excepthook sees no frames of ours": (
-        "import sys, traceback\ndef hook(t, v, tb):\n    print(traceback.format_tb(tb))\nsys.excepthook = hook\n1/0"
+        "import sys, traceback\ndef hook(t, v, tb):\n"
+        "    print(traceback.format_tb(tb))\nsys.excepthook = hook\n1/0"
     ),
     "audit hook sees the excepthook": (
         "import sys\nsys.addaudithook(lambda n, a: print(n, a[1:3]) if n == 'sys.excepthook' else None)\n1/0"
@@ -119,18 +119,23 @@ SCRIPTS = {
         "def audit(name, arguments):\n    if name == 'sys.excepthook': raise RuntimeError\n"
         "sys.addaudithook(audit)\n1/0"
     ),
-    "atexit order": "import atexit\natexit.register(print, 'second')\natexit.register(print, 'first')\nprint('main')",
+    "atexit order": (
+        "import atexit\natexit.register(print, 'second')\natexit.register(print, 'first')\nprint('main')"
+    ),
     "atexit raises": "import atexit\natexit.register(lambda: 1/0)",
     "destructor at exit": (
-        "import atexit\nclass A:\n    def __del__(self): print('del')\na = A()\natexit.register(print, 'atexit')"
+        "import atexit\nclass A:\n    def __del__(self): print('del')\na = A()\n"
+        "atexit.register(print, 'atexit')"
     ),
     "destructor before the end after exit": (
         "import atexit\nclass A:\n    def __del__(self): print('del')\n"
         "def f():\n    a = A()\n    raise SystemExit(0)\natexit.register(print, 'atexit')\nf()"
     ),
     "threads": (
-        "import threading, time, atexit\natexit.register(lambda: print('atexit', threading.main_thread().is_alive()))\n"
-        "def work():\n    time.sleep(0.2)\n    print('work')\nthreading.Thread(target=work).start()\nprint('main')"
+        "import threading, time, atexit\n"
+        "atexit.register(lambda: print('atexit', threading.main_thread().is_alive()))\n"
+        "def work():\n    time.sleep(0.2)\n    print('work')\n"
+        "threading.Thread(target=work).start()\nprint('main')"
     ),
     "threads after an exception": (
         "import threading, time\ndef work():\n    time.sleep(0.2)\n    print('work')\n"
@@ -143,7 +148,8 @@ SCRIPTS = {
         "atexit.register(late)"
     ),
     "interrupted while waiting for threads": (
-        "import threading, time, os, signal\nt = threading.Thread(target=time.sleep, args=(0.6,))\nt.start()\n"
+        "import threading, time, os, signal\n"
+        "t = threading.Thread(target=time.sleep, args=(0.6,))\nt.start()\n"
         "threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()"
     ),
     "unflushed output": "import sys\nsys.stdout.write('no newline')",
@@ -152,22 +158,29 @@ SCRIPTS = {
     "os._exit": "import os\nprint('x', flush=True)\nos._exit(3)",
     "chdir": "import os, sys\nos.chdir('/')\nimport sibling\nprint(sibling.value)",
     "recursion error": (
-        "def f(): f()\ntry:\n    f()\nexcept RecursionError as e:\n    print(e)\nimport sys\nprint(sys.getrecursionlimit())"
+        "def f(): f()\ntry:\n    f()\nexcept RecursionError as e:\n    print(e)\n"
+        "import sys\nprint(sys.getrecursionlimit())"
     ),
-    "asyncio": "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    print('async')\nasyncio.run(main())",
+    "asyncio": (
+        "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n"
+        "    print('async')\nasyncio.run(main())"
+    ),
     "asyncio debug": "import asyncio\nasync def f():\n    1/0\nasyncio.run(f(), debug=True)",
     "multiprocessing spawn": (
         "import multiprocessing as m\ndef f(x): return x + 1\n"
-        "if __name__ == '__main__':\n    with m.get_context('spawn').Pool(1) as p:\n        print(p.map(f, [1, 2]))"
+        "if __name__ == '__main__':\n    with m.get_context('spawn').Pool(1) as p:\n"
+        "        print(p.map(f, [1, 2]))"
     ),
     "multiprocessing fork": (
         "import multiprocessing as m\ndef f(): print('child', __name__)\n"
-        "if __name__ == '__main__':\n    p = m.get_context('fork').Process(target=f)\n    p.start(); p.join()\n"
+        "if __name__ == '__main__':\n"
+        "    p = m.get_context('fork').Process(target=f)\n    p.start(); p.join()\n"
         "    print(p.exitcode)"
     ),
     "subprocess of itself": (
         "import subprocess, sys\nif sys.argv[1:] == ['child']:\n    print('child')\nelse:\n"
-        "    print(subprocess.run([sys.executable, __file__, 'child'], capture_output=True, text=True).stdout)"
+        "    print(subprocess.run([sys.executable, __file__, 'child'], "
+        "capture_output=True, text=True).stdout)"
     ),
     "runpy": "import runpy\nprint(runpy.run_path('sibling.py')['value'], __name__)",
     "unittest": (
@@ -181,7 +194,10 @@ SCRIPTS = {
     "typing hints of main": (
         "import typing\nclass A:\n    x: 'B'\nclass B: pass\nprint(typing.get_type_hints(A))"
     ),
-    "main reimported": "import sys\nif __name__ == '__main__':\n    import app\n    print(app.__name__, app is sys.modules['app'])",
+    "main reimported": (
+        "import sys\nif __name__ == '__main__':\n    import app\n"
+        "    print(app.__name__, app is sys.modules['app'])"
+    ),
 }
 
 
@@ -194,7 +210,7 @@ def project(interpreter):
 
 
 def without_noise(text):
-    """Drops addresses, and what CPython words differently for ignored exceptions: no carets, a `: ` at the end."""
+    """Drops addresses, and what CPython shows otherwise for ignored exceptions: carets, a `: ` at the end."""
     text = re.sub(r"0x[0-9a-f]+", "0x…", text)
     return re.sub(r"(?m)^ +[~^]+\n|: $", "", text)
 
@@ -227,8 +243,7 @@ ROUND_THE_WORLD = "import sys\nprint(__file__, sys.argv, sys.path)\nimport sibli
 def test_the_path_may_be_written_in_any_way(interpreter, project, path):
     (project / "sub").mkdir()
     (project / "app.py").write_text(ROUND_THE_WORLD)
-    if os.name != "nt":
-        (project / "sub" / "link.py").symlink_to("../app.py")
+    (project / "sub" / "link.py").symlink_to("../app.py")
     assert_same(interpreter, path.format(absolute=project))
 
 
@@ -333,7 +348,6 @@ def test_compiled_code_runs(interpreter, project):
     assert_same(interpreter, "compiled")
 
 
-@posix
 def test_a_script_may_come_through_a_pipe(interpreter, project):
     (project / "app.py").write_text("print('piped', __file__[:8])")
     assert_same(interpreter, "/dev/stdin", input="print('piped')\n")
