@@ -19,6 +19,8 @@ import sys
 from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from importlib.util import MAGIC_NUMBER
 
+from .codetracer_python_recorder import run_detached
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,13 +96,13 @@ def entry_point(target: Target) -> tuple[Callable[..., object], tuple[object, ..
     """
     namespace = vars(sys.modules["__main__"])
     if target.kind == COMMAND:
-        return exec, (_compile_command(target.name), namespace)
+        return run_detached, (_compile_command(target.name), namespace)
     if target.kind == MODULE:
         return _run_as_main, (target.name,)
     assert target.filename is not None
     if target.container:
         return _run_as_main, ("__main__", False)
-    return exec, (_load_script(target.filename, namespace), namespace)
+    return run_detached, (_load_script(target.filename, namespace), namespace)
 
 
 def report(error: BaseException | None) -> int:
