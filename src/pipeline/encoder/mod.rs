@@ -1,0 +1,123 @@
+//! Turns one stream's compact records (see [`layout`](super::layout)) into CodeTracer's events.
+//!
+//! Invariants:
+//! - A stream is a trace of its own: it starts with `Path`, `Function <toplevel>`, `Call 0`, `Type None`, and once
+//!   finished every `Call` has its `Return` and there is at least one `Step`.
+//! - The events do not depend on how the records were cut into calls of [`StreamEncoder::encode`].
+//! - Values do not persist in CodeTracer's format, every step repeats every variable. So each variable is kept as the
+//!   bytes of its event, each frame as one block of them, and a step copies the block. Nothing is allocated per event
+//!   once the buffers have grown.
+//! - Records come from this process, but are not trusted: bytes that do not follow the layout are [`Malformed`], and
+//!   never a panic.
+//!
+//! ```text
+//!  records ──► records ──► codec (cbor │ json) ──► out
+//!                │  └────► frame       variables of the open frames, encoded
+//!                ├───────► values      compact value → codec
+//!                └───────► interning   what the stream has defined so far
+//! ```
+
+mod cbor;
+mod codec;
+mod counts;
+mod float;
+mod frame;
+mod interning;
+mod json;
+mod log_events;
+mod records;
+mod values;
+
+use std::sync::Arc;
+
+use cbor::Cbor;
+use json::Json;
+use records::RecordEncoder;
+
+pub use counts::EventCounts;
+pub use values::MAX_VALUE_DEPTH;
+
+use super::layout::Malformed;
+use super::model::{Exit, TraceFormat};
+use super::tables::Tables;
+
+/// Encodes the records of one stream, in the order they were written.
+///
+/// As JSON the output is the inside of one array: events are separated by `,\n`, the brackets are the caller's.
+#[derive(Debug)]
+pub struct StreamEncoder {
+    records: Records,
+}
+
+#[derive(Debug)]
+enum Records {
+    Cbor(RecordEncoder<Cbor>),
+    Json(RecordEncoder<Json>),
+}
+
+/// The format is chosen once per call, not once per event.
+macro_rules! with_codec {
+    ($encoder:expr, $records:ident => $call:expr) => {
+        match $encoder {
+            Records::Cbor($records) => $call,
+            Records::Json($records) => $call,
+        }
+    };
+}
+
+impl StreamEncoder {
+    /// `program` is the absolute path of the program, which becomes path 0.
+    pub fn new(tables: Arc<Tables>, format: TraceFormat, program: &str) -> Self {
+        let records = match format {
+            TraceFormat::Binary => Records::Cbor(RecordEncoder::new(tables, program)),
+            TraceFormat::Json => Records::Json(RecordEncoder::new(tables, program)),
+        };
+        Self { records }
+    }
+
+    /// The native id of the stream's thread, shown in the metadata of its output; 0 if never called.
+    pub fn set_thread(&mut self, thread: u64) {
+        with_codec!(&mut self.records, records => records.thread = thread);
+    }
+
+    /// Takes whole records from the front of `records` and appends their events to `out`. Stops after the first
+    /// record that makes `out` `limit` bytes long or longer; at least one record is taken, if there is any. The first
+    /// call writes the prologue before all else.
+    ///
+    /// Returns the number of bytes taken.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that do not follow the layout, a record cut short included, and for records after
+    /// [`finish`](Self::finish). What was appended to `out` remains valid, and the stream can still be finished; more
+    /// records make no sense, as nobody knows where the next one starts.
+    pub fn encode(&mut self, records: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, Malformed> {
+        with_codec!(&mut self.records, records_encoder => records_encoder.encode(records, out, limit))
+    }
+
+    /// Ends the stream: returns `None` from every open call, then the exit status from `<toplevel>`. Does nothing the
+    /// second time.
+    pub fn finish(&mut self, exit: Exit, out: &mut Vec<u8>) {
+        with_codec!(&mut self.records, records => records.finish(exit, out));
+    }
+
+    /// Appends what [`finish`](Self::finish) would, and changes nothing: it makes what is written so far complete,
+    /// and can be overwritten when more comes.
+    pub fn provisional_end(&self, exit: Exit, out: &mut Vec<u8>) {
+        with_codec!(&self.records, records => records.close(exit, out, &mut records.counts().clone()));
+    }
+
+    /// The paths defined so far, in id order; the program is the first.
+    pub fn paths(&self) -> &[String] {
+        with_codec!(&self.records, records => records.paths())
+    }
+
+    /// How many events were written.
+    pub fn counts(&self) -> &EventCounts {
+        with_codec!(&self.records, records => records.counts())
+    }
+
+    /// Calls in progress, `<toplevel>` not counted.
+    pub fn depth(&self) -> usize {
+        with_codec!(&self.records, records => records.depth())
+    }
+}
