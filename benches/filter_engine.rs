@@ -4,6 +4,9 @@
 //! sees new functions of known modules, the usual case. Nothing of this runs per event except `action/*`, and that
 //! only for dict keys and attributes.
 
+// A benchmark that cannot set itself up has nothing better to do than to stop.
+#![allow(clippy::expect_used)]
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::path::Path;

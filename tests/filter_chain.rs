@@ -1,5 +1,8 @@
 //! Chains of filters against a reference that is too simple to be wrong: no sets, no caches, one rule after the other.
 
+// Helpers of tests may stop a test like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use codetracer_python_recorder::trace_filter::{

@@ -1,5 +1,8 @@
 //! Tables of rule → decision, through the public interface of the trace filters.
 
+// Helpers of tests may stop a test like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use codetracer_python_recorder::trace_filter::{

@@ -1,9 +1,12 @@
 //! Whatever stands in a filter file: an answer or an error that names the place, never a panic.
 
+// Helpers of tests may stop a test like the tests themselves.
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use codetracer_python_recorder::errors::{ErrorCode, ErrorKind};
-use codetracer_python_recorder::trace_filter::{Scope, TraceFilterConfig, TraceFilterEngine, ValueKind};
+use codetracer_python_recorder::trace_filter::{RuntimePaths, Scope, TraceFilterConfig, TraceFilterEngine, ValueKind};
 use proptest::prelude::*;
 
 const GOOD: &str = r#"[meta]
@@ -52,6 +55,20 @@ fn exercise(text: &str) -> Result<(), TestCaseError> {
 #[test]
 fn the_good_text_is_good() {
     assert!(TraceFilterConfig::builder().inline("t", GOOD, Path::new("/work/app")).build().is_ok());
+}
+
+#[test]
+fn every_example_of_the_guide_loads() {
+    let guide = include_str!("../docs/filters.md");
+    let examples: Vec<&str> = guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(examples.len() > 8, "where have the recipes gone?");
+    for example in examples {
+        let head = "[meta]\nname = \"n\"\nversion = 1\n[scope]\ndefault_exec = \"inherit\"\ndefault_value_action = \"inherit\"\n";
+        let text = if example.contains("[meta]") { example.to_owned() } else { format!("{head}{example}") };
+        let chain = TraceFilterConfig::builder().builtin_default(&RuntimePaths::default());
+        let chain = chain.inline("guide", text, Path::new("/work/app")).build();
+        assert!(chain.is_ok(), "{}\n{example}", chain.unwrap_err());
+    }
 }
 
 proptest! {
