@@ -4,6 +4,9 @@
 //! sees new functions of known modules, the usual case. Nothing of this runs per event except `action/*`, and that
 //! only for dict keys and attributes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// a test says what is wrong by failing
+
 // A benchmark that cannot set itself up has nothing better to do than to stop.
 #![allow(clippy::expect_used)]
 

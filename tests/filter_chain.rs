@@ -1,7 +1,8 @@
 //! Chains of filters against a reference that is too simple to be wrong: no sets, no caches, one rule after the other.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
+
 // Helpers of tests may stop a test like the tests themselves.
-#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
