@@ -4,4 +4,6 @@
 
 pub mod errors;
 pub mod ffi;
+pub mod format;
 pub mod pipeline;
+pub mod storage;

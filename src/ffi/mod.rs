@@ -3,3 +3,5 @@
 #![allow(unsafe_code)]
 
 pub mod chunk;
+pub mod priority;
+pub mod signals;

@@ -1,0 +1,94 @@
+//! What one recording's pipeline is built from.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::model::TraceFormat;
+
+/// Settings of one recording; make one with [`PipelineConfig::new`] and change what differs.
+#[derive(Debug, Clone)]
+pub struct PipelineConfig {
+    /// Directory of the trace; created if missing.
+    pub out_dir: PathBuf,
+    pub format: TraceFormat,
+    /// Absolute path of the program, path 0 of every stream.
+    pub program: String,
+    /// Base of `trace_metadata.json`, written when the recording starts and merged over when it stops.
+    pub metadata: Map<String, Value>,
+    /// Bytes of compact events that may wait for the encoder; beyond, producers get `NoRoom`.
+    pub queue_bytes: usize,
+    /// Size of one batch of compact events in bytes.
+    pub batch_bytes: usize,
+    /// Size of one frame in bytes before compression.
+    pub segment_bytes: usize,
+    /// zstd level.
+    pub compression_level: i32,
+    /// Threads that compress, at least one.
+    pub compression_threads: usize,
+    /// How often what is recorded so far is put on disk without being asked.
+    pub flush_interval: Duration,
+    /// The longest [`super::Pipeline::stop`] and [`super::Pipeline::flush`] take.
+    pub stop_deadline: Duration,
+    /// Whether `flush` and `stop` also wait until the files would survive a power cut.
+    pub durable: bool,
+    /// A worker that panics on its first item; names as in [`super::spawn`].
+    #[cfg(test)]
+    pub(super) panic_in: Option<&'static str>,
+}
+
+impl PipelineConfig {
+    /// Defaults for everything but what only the caller knows.
+    pub fn new(out_dir: impl Into<PathBuf>, format: TraceFormat, program: impl Into<String>) -> Self {
+        Self { out_dir: out_dir.into(), format, program: program.into(), ..Self::default() }
+    }
+
+    /// Sealed chunks the queue to the encoder holds.
+    pub(super) fn queue_chunks(&self) -> usize {
+        (self.queue_bytes / self.batch_bytes.max(1)).max(2)
+    }
+
+    /// Segment buffers in the whole pipeline: one being filled and one in flight for each compressor, and two
+    /// for the encoder and the writer to work on meanwhile.
+    pub(super) fn segment_buffers(&self) -> usize {
+        2 * self.compression_threads.max(1) + 2
+    }
+}
+
+impl Default for PipelineConfig {
+    fn default() -> Self {
+        // One encoder feeds the compressors, and zstd 1 is about as fast as it: more than four would be idle.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            out_dir: PathBuf::from("trace-out"),
+            format: TraceFormat::default(),
+            program: String::new(),
+            metadata: Map::new(),
+            queue_bytes: 16 << 20,
+            batch_bytes: 64 << 10,
+            segment_bytes: 1 << 20,
+            compression_level: 1,
+            compression_threads: (cores - 1).clamp(1, 4),
+            flush_interval: Duration::from_secs(1),
+            stop_deadline: Duration::from_secs(60),
+            durable: true,
+            #[cfg(test)]
+            panic_in: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn capacities_are_never_too_small_to_move() {
+        let config = PipelineConfig { queue_bytes: 0, batch_bytes: 0, compression_threads: 0, ..Default::default() };
+        assert_eq!((config.queue_chunks(), config.segment_buffers()), (2, 4));
+        let config = PipelineConfig::new("/t", TraceFormat::Json, "/p.py");
+        assert_eq!(config.queue_chunks(), 256);
+        assert_eq!(config.program, "/p.py");
+    }
+}

@@ -1,0 +1,469 @@
+//! The encoder actor: turns compact events of all streams into segments, and cuts them.
+//!
+//! Invariants:
+//! - Each stream is encoded in its producer's order: sealed chunks come in order through the channel, and an open
+//!   chunk is read only if its sequence number is the next one expected (see [`super::stream`]).
+//! - Segments are cut between events. All of them together use the buffers there are, no more: if every buffer
+//!   holds a part of some stream, the fullest is cut; if all are on their way, the encoder waits, the queue fills,
+//!   and producers learn it.
+//! - A producer that is gone has its stream finished at the next pull; a thread has no exit status.
+//! - After a failure, here or elsewhere, it goes on taking chunks and dropping them until it is told to end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, never, select};
+
+use crate::bug;
+use crate::errors::RecorderResult;
+use crate::ffi::chunk::Chunk;
+
+use super::compressor::CompressorPool;
+use super::config::PipelineConfig;
+use super::encoder::StreamEncoder;
+use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork};
+use super::model::Exit;
+use super::stats::{Meters, StreamMeter};
+use super::stream::{SealedChunk, StreamShared};
+use super::supervisor::{PATIENCE, Supervisor};
+use super::tables::Tables;
+
+/// Name of this stage in failures.
+pub(super) const STAGE: &str = "encoder";
+
+/// Deepest call stack whose provisional end goes with every segment; a deeper one would cost more than it is
+/// worth, and a file without it opens too, with calls that never return.
+const PROVISIONAL_DEPTH: usize = 2_000;
+
+/// So many new streams since the last pull bring the next one forward: short-lived threads must not pile up.
+const NEW_STREAMS_PER_PULL: usize = 256;
+
+/// Times a stop looks again for chunks of threads that are still recording.
+const STOP_PULLS: usize = 64;
+
+/// The encoder's ends of its channels.
+#[derive(Debug)]
+pub(super) struct EncoderInbox {
+    pub sealed: Receiver<SealedChunk>,
+    pub opened: Receiver<Arc<StreamShared>>,
+    pub control: Receiver<EncoderControl>,
+    /// Takes chunks back to the producers.
+    pub free: Sender<Arc<Chunk>>,
+}
+
+/// What the encoder works with.
+#[derive(Debug)]
+pub(super) struct EncoderParts {
+    pub config: Arc<PipelineConfig>,
+    pub tables: Arc<Tables>,
+    pub supervisor: Arc<Supervisor>,
+    pub meters: Arc<Meters>,
+    pub output: CompressorPool,
+    /// Brings segment buffers back from the writer.
+    pub buffers: Receiver<SegmentBuffer>,
+}
+
+#[derive(Debug)]
+struct Stream {
+    meter: Arc<StreamMeter>,
+    encoder: StreamEncoder,
+    /// Sequence number of the chunk to read next, and how much of it is read.
+    expected: u64,
+    consumed: usize,
+    /// The segment being filled.
+    buffer: Option<SegmentBuffer>,
+    /// Some segment was cut.
+    cut: bool,
+    /// Paths the writer knows.
+    paths_sent: usize,
+}
+
+/// Why [`Encoding::record`] returned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// It was told to.
+    Ordered,
+    /// Some stage has failed; the order to end is still to come.
+    Failed,
+}
+
+/// Runs the encoder on this thread until it is told to stop.
+pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
+    let supervisor = Arc::clone(&parts.supervisor);
+    let mut encoding = Encoding {
+        parts,
+        streams: BTreeMap::new(),
+        next_ordinal: 0,
+        buffers_made: 0,
+        unmarked: false,
+        tick: None,
+        new_streams: 0,
+        order_taken: false,
+    };
+    let mut ended = Ended::Failed;
+    supervisor.guard(STAGE, || {
+        let outcome = encoding.record(&inbox);
+        if !matches!(outcome, Ok(Ended::Ordered)) {
+            encoding.salvage();
+        }
+        ended = outcome?;
+        Ok(())
+    });
+    let order_taken = encoding.order_taken;
+    // The pool and the way to the writer go: the writer finishes its files.
+    drop(encoding);
+    if ended == Ended::Failed && !order_taken {
+        discard(&inbox);
+    }
+}
+
+/// Takes what comes and drops it, so that no producer waits for a recording that has ended.
+fn discard(inbox: &EncoderInbox) {
+    let EncoderInbox { sealed, control, free, opened } = inbox;
+    // Closed channels are always ready; never look at them again.
+    let (mut sealed, mut opened) = (sealed.clone(), opened.clone());
+    loop {
+        select! {
+            recv(control) -> order => match order {
+                // Whoever asked for a flush finds its reply dropped, and then the failure.
+                Ok(EncoderControl::Flush { .. }) => {}
+                Ok(EncoderControl::Stop { .. } | EncoderControl::Abandon) | Err(_) => return,
+            },
+            recv(sealed) -> chunk => match chunk {
+                Ok(chunk) => drop(free.try_send(chunk.chunk)),
+                Err(_) => sealed = never(),
+            },
+            recv(opened) -> stream => if stream.is_err() { opened = never() },
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Encoding {
+    parts: EncoderParts,
+    streams: BTreeMap<u32, Stream>,
+    next_ordinal: u64,
+    buffers_made: usize,
+    /// Segments were cut since the last mark.
+    unmarked: bool,
+    /// The writer's answer to the last tick, until it comes.
+    tick: Option<flume::Receiver<()>>,
+    new_streams: usize,
+    /// The order to end was received.
+    order_taken: bool,
+}
+
+impl Encoding {
+    fn record(&mut self, inbox: &EncoderInbox) -> RecorderResult<Ended> {
+        #[cfg(test)]
+        assert!(self.parts.config.panic_in != Some(STAGE), "injected");
+        let interval = self.parts.config.flush_interval;
+        let mut next_tick = Instant::now() + interval;
+        loop {
+            if self.parts.supervisor.has_failed() {
+                return Ok(Ended::Failed);
+            }
+            select! {
+                recv(inbox.control) -> order => match order {
+                    Ok(EncoderControl::Flush { reply }) => self.flush(inbox, reply)?,
+                    Ok(EncoderControl::Stop { exit }) => {
+                        self.order_taken = true;
+                        self.finish(inbox, exit)?;
+                        return Ok(Ended::Ordered);
+                    }
+                    Ok(EncoderControl::Abandon) | Err(_) => {
+                        self.order_taken = true;
+                        return Ok(Ended::Ordered);
+                    }
+                },
+                recv(inbox.sealed) -> chunk => if let Ok(chunk) = chunk {
+                    self.take_chunk(inbox, chunk)?;
+                },
+                recv(inbox.opened) -> stream => if let Ok(stream) = stream {
+                    self.open(stream);
+                },
+                default(next_tick.saturating_duration_since(Instant::now())) => {}
+            }
+            if self.new_streams >= NEW_STREAMS_PER_PULL {
+                self.pull(inbox)?;
+            }
+            if Instant::now() >= next_tick {
+                self.tick(inbox)?;
+                next_tick = Instant::now() + interval;
+            }
+        }
+    }
+
+    fn open(&mut self, shared: Arc<StreamShared>) {
+        let config = &self.parts.config;
+        let mut encoder = StreamEncoder::new(Arc::clone(&self.parts.tables), config.format, &config.program);
+        encoder.set_thread(shared.info.native_id);
+        let id = shared.id;
+        let meter = StreamMeter::new(shared);
+        self.parts.meters.add(Arc::clone(&meter));
+        self.new_streams += 1;
+        let stream = Stream { meter, encoder, expected: 0, consumed: 0, buffer: None, cut: false, paths_sent: 0 };
+        self.streams.insert(id, stream);
+    }
+
+    fn open_all(&mut self, inbox: &EncoderInbox) {
+        while let Ok(shared) = inbox.opened.try_recv() {
+            self.open(shared);
+        }
+    }
+
+    fn take_chunk(&mut self, inbox: &EncoderInbox, sealed: SealedChunk) -> RecorderResult<()> {
+        let SealedChunk { stream: shared, chunk } = sealed;
+        if !self.streams.contains_key(&shared.id) {
+            self.open_all(inbox);
+        }
+        if let Some(stream) = self.streams.get(&shared.id) {
+            if stream.expected != chunk.sequence() {
+                return Err(bug!(TraceIncomplete, "chunk {} came before {}", chunk.sequence(), stream.expected));
+            }
+            self.consume(shared.id, &chunk)?;
+            if let Some(stream) = self.streams.get_mut(&shared.id) {
+                stream.expected += 1;
+                stream.consumed = 0;
+            }
+        }
+        // Else the stream was finished through its open chunk, which is this one.
+        if chunk.capacity() == self.parts.config.batch_bytes {
+            // A full return channel means that producers have enough; the memory goes.
+            let _ = inbox.free.try_send(chunk);
+        }
+        Ok(())
+    }
+
+    /// Encodes what is published in `chunk` beyond what is consumed.
+    fn consume(&mut self, id: u32, chunk: &Chunk) -> RecorderResult<()> {
+        let limit = self.parts.config.segment_bytes;
+        let published = chunk.published();
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        let mut rest = &published[stream.consumed..];
+        stream.consumed = published.len();
+        if rest.is_empty() {
+            return Ok(());
+        }
+        self.parts.meters.bytes_in.fetch_add(rest.len() as u64, Ordering::Relaxed);
+        while !rest.is_empty() {
+            let spare = match self.streams.get(&id) {
+                Some(Stream { buffer: Some(_), .. }) => None,
+                _ => Some(self.buffer()?),
+            };
+            let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+            let buffer = match spare {
+                Some(spare) => stream.buffer.insert(spare),
+                None => stream.buffer.get_or_insert_default(),
+            };
+            let before = buffer.raw.len();
+            let encoded = stream.encoder.encode(rest, &mut buffer.raw, limit);
+            let (taken, full) = (encoded.unwrap_or(0), buffer.raw.len() >= limit);
+            if encoded.is_err() || (taken == 0 && !full) {
+                // What this call made may end in the middle of an event: what the writer has is the last good state.
+                stream.buffer = None;
+                return Err(bug!(TraceIncomplete, "the events of thread {} do not follow the layout", stream.meter.shared.info.name));
+            }
+            let made = buffer.raw.len() - before;
+            self.parts.meters.bytes_encoded.fetch_add(made as u64, Ordering::Relaxed);
+            rest = &rest[taken..];
+            if full {
+                self.cut(id);
+            }
+        }
+        if let Some(stream) = self.streams.get(&id) {
+            stream.meter.set_counts(stream.encoder.counts());
+        }
+        Ok(())
+    }
+
+    /// A free segment buffer; waits for one if all are on their way to the disk.
+    fn buffer(&mut self) -> RecorderResult<SegmentBuffer> {
+        let limit = self.parts.config.segment_buffers();
+        loop {
+            match self.parts.buffers.try_recv() {
+                Ok(buffer) => return Ok(self.emptied(buffer)),
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => return Err(self.stopped()),
+            }
+            if self.buffers_made < limit {
+                self.buffers_made += 1;
+                return Ok(SegmentBuffer::default());
+            }
+            let filling = |stream: &Stream| stream.buffer.as_ref().map(|buffer| buffer.raw.len());
+            if self.streams.values().filter_map(filling).count() == limit
+                && let Some((_, id)) = self.streams.iter().filter_map(|(id, s)| Some((filling(s)?, *id))).max()
+            {
+                self.cut(id);
+            }
+            match self.parts.buffers.recv_timeout(PATIENCE) {
+                Ok(buffer) => return Ok(self.emptied(buffer)),
+                Err(RecvTimeoutError::Timeout) if !self.parts.supervisor.has_failed() => {}
+                Err(_) => return Err(self.stopped()),
+            }
+        }
+    }
+
+    /// A huge event must not keep its memory for good.
+    fn emptied(&self, mut buffer: SegmentBuffer) -> SegmentBuffer {
+        if buffer.raw.capacity() > 4 * self.parts.config.segment_bytes {
+            return SegmentBuffer::default();
+        }
+        buffer.raw.clear();
+        buffer.frame.clear();
+        buffer
+    }
+
+    fn stopped(&self) -> crate::errors::RecorderError {
+        match self.parts.supervisor.failure() {
+            Some(failure) => failure.to_error(),
+            None => bug!(TraceIncomplete, "the writer has ended before the encoder"),
+        }
+    }
+
+    /// Sends the segment a stream has been filling on its way, if there is anything in it.
+    fn cut(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(buffer) = stream.buffer.take() else { return };
+        let mut provisional = Vec::new();
+        if stream.encoder.depth() <= PROVISIONAL_DEPTH {
+            stream.encoder.provisional_end(Exit::Unknown, &mut provisional);
+        }
+        self.send(id, buffer, provisional);
+    }
+
+    fn send(&mut self, id: u32, buffer: SegmentBuffer, provisional: Vec<u8>) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let known = stream.encoder.paths();
+        let paths = (known.len() > stream.paths_sent).then(|| known.to_vec());
+        stream.paths_sent = known.len();
+        stream.cut = true;
+        let segment = Segment { stream: Arc::clone(&stream.meter), buffer, provisional, paths };
+        let ordinal = self.ordinal();
+        self.parts.output.submit(ordinal, Box::new(segment));
+        self.unmarked = true;
+    }
+
+    fn ordinal(&mut self) -> u64 {
+        let ordinal = self.next_ordinal;
+        self.next_ordinal += 1;
+        ordinal
+    }
+
+    fn cut_all(&mut self) {
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.cut(id));
+    }
+
+    /// Encodes all that is published now. `true` if a producer was faster: chunks of it are in the channel.
+    fn pull(&mut self, inbox: &EncoderInbox) -> RecorderResult<bool> {
+        self.new_streams = 0;
+        self.open_all(inbox);
+        // No more than was there at the start: producers may be as fast as we are.
+        for _ in 0..inbox.sealed.len() {
+            match inbox.sealed.try_recv() {
+                Ok(chunk) => self.take_chunk(inbox, chunk)?,
+                Err(_) => break,
+            }
+        }
+        let mut behind = false;
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            let Some(stream) = self.streams.get(&id) else { continue };
+            let shared = Arc::clone(&stream.meter.shared);
+            // First this, then the chunk: a closed stream's chunk does not change any more.
+            let closed = shared.closed.load(Ordering::Acquire);
+            let open = shared.open.load_full();
+            let next = open.as_ref().map_or(0, |chunk| chunk.sequence());
+            if next > stream.expected {
+                behind = true;
+                continue;
+            }
+            if let Some(chunk) = open.filter(|_| next == stream.expected) {
+                self.consume(id, &chunk)?;
+            }
+            if closed && id != 0 {
+                self.finish_stream(id, Exit::Unknown)?;
+            }
+        }
+        Ok(behind)
+    }
+
+    fn flush(&mut self, inbox: &EncoderInbox, reply: Reply<()>) -> RecorderResult<()> {
+        // A chunk that was open before the call and is sealed by now is in the channel: the second pull has it.
+        if self.pull(inbox)? {
+            self.pull(inbox)?;
+        }
+        self.cut_all();
+        self.mark(reply, self.parts.config.durable);
+        Ok(())
+    }
+
+    fn mark(&mut self, reply: Reply<()>, durable: bool) {
+        let ordinal = self.ordinal();
+        self.parts.output.pass(ordinal, WriterWork::Mark { reply, durable });
+        self.unmarked = false;
+    }
+
+    fn tick(&mut self, inbox: &EncoderInbox) -> RecorderResult<()> {
+        if let Some(last) = &self.tick
+            && matches!(last.try_recv(), Err(flume::TryRecvError::Empty))
+        {
+            // The disk is slower than the clock; more marks would only pile up.
+            return Ok(());
+        }
+        self.tick = None;
+        self.pull(inbox)?;
+        self.cut_all();
+        if self.unmarked {
+            let (reply, answer) = flume::bounded(1);
+            self.mark(reply, false);
+            self.tick = Some(answer);
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, inbox: &EncoderInbox, exit: Exit) -> RecorderResult<()> {
+        for _ in 0..STOP_PULLS {
+            if !self.pull(inbox)? {
+                break;
+            }
+        }
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            self.finish_stream(id, if id == 0 { exit } else { Exit::Unknown })?;
+        }
+        Ok(())
+    }
+
+    fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        stream.meter.shared.open.store(None);
+        if id != 0 && !stream.cut && stream.buffer.is_none() {
+            let meter = Arc::clone(&stream.meter);
+            self.parts.meters.forget(&meter);
+            self.streams.remove(&id);
+            return Ok(());
+        }
+        let mut buffer = match stream.buffer.take() {
+            Some(buffer) => buffer,
+            None => self.buffer()?,
+        };
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        stream.encoder.finish(exit, &mut buffer.raw);
+        stream.meter.set_counts(stream.encoder.counts());
+        let meter = Arc::clone(&stream.meter);
+        self.send(id, buffer, Vec::new());
+        self.streams.remove(&id);
+        let ordinal = self.ordinal();
+        self.parts.output.pass(ordinal, WriterWork::Finish(meter));
+        Ok(())
+    }
+
+    /// After a failure: what is encoded already still goes to the writer, if that still works.
+    fn salvage(&mut self) {
+        self.cut_all();
+    }
+}

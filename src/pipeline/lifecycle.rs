@@ -1,0 +1,169 @@
+//! The lifecycle actor: the state machine of a recording, and the files that say how it ended.
+//!
+//! ```text
+//!            Stop                 workers ended
+//! Running ─────────► Stopping ─────────────────► Finished
+//!    │                  │ a failure, or the deadline
+//!    └──────────────────┴──────────────────────► Failed
+//! ```
+//!
+//! Invariants:
+//! - One message at a time, each answered; a message that the state has no use for is answered as well.
+//! - The final files are written after the workers have ended, or been given up at the deadline.
+//! - `Abandon` is the last message: the actor ends with it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+use serde_json::{Map, Value};
+
+use crate::errors::{ErrorCode, ErrorKind, RecorderResult};
+use crate::storage::Storage;
+
+use super::artifacts::{RecordingState, conclude, remove_traces, write_recording};
+use super::config::PipelineConfig;
+use super::messages::{EncoderControl, LifecycleMessage, Reply};
+use super::model::Exit;
+use super::stats::{Meters, StopReport};
+use super::stream::SealedChunk;
+use super::supervisor::{PipelineFailure, Supervisor, Worker};
+
+/// Name of this stage in failures.
+pub(super) const STAGE: &str = "lifecycle";
+
+/// How long a writer that was told to hurry gets to put its files right.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
+/// How long an abandoned recording is waited for: nobody wants its files.
+const ABANDON_DEADLINE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+enum State {
+    Running,
+    Stopping,
+    Finished(StopReport),
+    Failed,
+}
+
+/// The lifecycle's state; [`Lifecycle::run`] is its thread.
+#[derive(Debug)]
+pub(super) struct Lifecycle {
+    pub mailbox: flume::Receiver<LifecycleMessage>,
+    pub config: Arc<PipelineConfig>,
+    pub storage: Arc<dyn Storage>,
+    pub supervisor: Arc<Supervisor>,
+    pub meters: Arc<Meters>,
+    pub encoder: Sender<EncoderControl>,
+    /// Only for its length.
+    pub queue: Sender<SealedChunk>,
+    pub encoder_worker: Worker,
+    pub writer_worker: Worker,
+}
+
+impl Lifecycle {
+    pub fn run(self) {
+        let mut state = State::Running;
+        while let Ok(message) = self.mailbox.recv() {
+            match message {
+                LifecycleMessage::Flush { reply } => self.flush(&state, reply),
+                LifecycleMessage::Stop { exit, metadata, reply } => {
+                    let outcome = self.stop(&mut state, exit, metadata);
+                    // Whoever asked may have lost patience.
+                    let _ = reply.send(outcome);
+                }
+                LifecycleMessage::WorkerFailed => self.worker_failed(&mut state),
+                LifecycleMessage::Abandon { keep_files, reply } => {
+                    self.abandon(&state, keep_files);
+                    let _ = reply.send(());
+                    return;
+                }
+            }
+        }
+    }
+
+    fn flush(&self, state: &State, reply: Reply<()>) {
+        match state {
+            // The writer answers, or drops the reply when it cannot.
+            State::Running => drop(self.encoder.send(EncoderControl::Flush { reply })),
+            State::Finished(_) => drop(reply.send(())),
+            State::Stopping | State::Failed => drop(reply),
+        }
+    }
+
+    fn stop(&self, state: &mut State, exit: Exit, metadata: Map<String, Value>) -> RecorderResult<StopReport> {
+        match state {
+            State::Finished(report) => return Ok(report.clone()),
+            State::Running | State::Stopping | State::Failed => {}
+        }
+        *state = State::Stopping;
+        self.end_workers(EncoderControl::Stop { exit }, self.config.stop_deadline);
+        let failure = self.supervisor.failure();
+        let stats = self.meters.snapshot(self.queue.len(), self.config.queue_chunks());
+        let streams = self.meters.streams();
+        let concluded = conclude(&*self.storage, &self.config, &streams, &stats, metadata, failure.as_deref());
+        *state = State::Failed;
+        match failure {
+            Some(failure) => Err(failure.to_error()),
+            None => {
+                concluded.inspect_err(|error| self.supervisor.fail(PipelineFailure::new(STAGE, error)))?;
+                let report = StopReport { stats };
+                *state = State::Finished(report.clone());
+                Ok(report)
+            }
+        }
+    }
+
+    /// Tells the encoder to end and waits for it and the writer, no longer than `patience` and a little.
+    fn end_workers(&self, order: EncoderControl, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        // An encoder that has ended needs no order.
+        let _ = self.encoder.send(order);
+        if self.encoder_worker.ended_by(deadline) && self.writer_worker.ended_by(deadline) {
+            return;
+        }
+        self.supervisor.hurry();
+        self.supervisor.fail(PipelineFailure {
+            stage: STAGE,
+            kind: ErrorKind::Environment,
+            code: ErrorCode::TraceIncomplete,
+            message: format!("the trace could not be written within {} s; the disk is too slow", patience.as_secs_f32()),
+        });
+        self.writer_worker.ended_by(Instant::now() + LAST_GRACE);
+    }
+
+    fn worker_failed(&self, state: &mut State) {
+        if matches!(state, State::Running) {
+            *state = State::Failed;
+            // Best effort: the process may be killed before anybody calls stop. Stop writes it again.
+            let failure = self.supervisor.failure();
+            let failed = RecordingState::Failed;
+            let _ = write_recording(&*self.storage, &self.config, failed, failure.as_deref(), false);
+        }
+    }
+
+    fn abandon(&self, state: &State, keep_files: bool) {
+        let patience = self.config.stop_deadline.min(ABANDON_DEADLINE);
+        match state {
+            State::Finished(_) => {}
+            // Files that stay are finished like any: balanced, and open.
+            _ if keep_files => self.end_workers(EncoderControl::Stop { exit: Exit::Unknown }, patience),
+            _ => self.end_workers(EncoderControl::Abandon, patience),
+        }
+        if !keep_files {
+            // Best effort: there is nobody to tell.
+            let _ = remove_traces(&*self.storage, &self.config.out_dir);
+        } else if !matches!(state, State::Finished(_)) {
+            let failure = self.supervisor.failure();
+            let abandoned = failure.as_deref().cloned().unwrap_or_else(|| PipelineFailure {
+                stage: STAGE,
+                kind: ErrorKind::Environment,
+                code: ErrorCode::TraceIncomplete,
+                message: "the recording was abandoned".to_owned(),
+            });
+            let stats = self.meters.snapshot(self.queue.len(), self.config.queue_chunks());
+            let streams = self.meters.streams();
+            let _ = conclude(&*self.storage, &self.config, &streams, &stats, Map::new(), Some(&abandoned));
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the actors say to each other. A stage knows its neighbour's messages and nothing else about it.
+//!
+//! Besides these, producers send [`super::stream::SealedChunk`]s, and the pipeline announces a new stream to the
+//! encoder by its [`super::stream::StreamShared`].
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::errors::RecorderResult;
+
+use super::model::Exit;
+use super::stats::{StopReport, StreamMeter};
+
+/// Where the answer to a request goes. Dropped without an answer means that the pipeline has failed.
+pub(super) type Reply<T> = flume::Sender<T>;
+
+/// Requests to the lifecycle actor; each is answered.
+#[derive(Debug)]
+pub(super) enum LifecycleMessage {
+    /// Put everything recorded so far on disk, in files that open.
+    Flush { reply: Reply<()> },
+    /// End the recording and finish its files; `metadata` goes over the base.
+    Stop { exit: Exit, metadata: Map<String, Value>, reply: Reply<RecorderResult<StopReport>> },
+    /// End the recording without a trace, or with the files as they are.
+    Abandon { keep_files: bool, reply: Reply<()> },
+    /// A worker has failed: say so in the files. From the supervisor; nobody waits for an answer.
+    WorkerFailed,
+}
+
+/// Orders to the encoder.
+#[derive(Debug)]
+pub(super) enum EncoderControl {
+    /// Encode what is published, cut every segment, and pass the reply on to the writer.
+    Flush { reply: Reply<()> },
+    /// Encode what is published, finish every stream, and end.
+    Stop { exit: Exit },
+    /// End now.
+    Abandon,
+}
+
+/// A buffer that goes round: filled by the encoder, compressed by the pool, stored by the writer.
+#[derive(Debug, Default)]
+pub(super) struct SegmentBuffer {
+    /// Encoded events, whole ones only.
+    pub raw: Vec<u8>,
+    /// `raw` as one zstd frame; empty for JSON, which is stored as it is.
+    pub frame: Vec<u8>,
+}
+
+/// The next part of a stream's file.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub stream: Arc<StreamMeter>,
+    pub buffer: SegmentBuffer,
+    /// What would balance the stream after this part, encoded; not kept when the next part comes.
+    pub provisional: Vec<u8>,
+    /// All paths so far, if there are new ones.
+    pub paths: Option<Vec<String>>,
+}
+
+/// Work for the writer.
+#[derive(Debug)]
+pub(super) enum WriterWork {
+    Segment(Box<Segment>),
+    /// No more parts of this stream will come.
+    Finish(Arc<StreamMeter>),
+    /// Everything before this is to be on disk, in files that open; then answer.
+    Mark { reply: Reply<()>, durable: bool },
+}
+
+/// Work with its place in the order in which the encoder made it, without gaps. The compressors finish out of
+/// order; the writer restores it.
+#[derive(Debug)]
+pub(super) struct WriterItem {
+    pub ordinal: u64,
+    pub work: WriterWork,
+}

@@ -1,0 +1,142 @@
+//! Counters of a running pipeline, read without stopping it.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use serde::Serialize;
+
+use super::encoder::EventCounts;
+use super::stream::StreamShared;
+
+/// What the pipeline has done so far.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct PipelineStats {
+    /// Events of all streams: steps, calls, returns, values and i/o.
+    pub events: u64,
+    /// Compact bytes taken from producers.
+    pub bytes_in: u64,
+    /// Bytes in CodeTracer's form, before compression.
+    pub bytes_encoded: u64,
+    /// Size of the events files.
+    pub bytes_on_disk: u64,
+    /// Chunks waiting for the encoder, and how many can.
+    pub queue_depth: usize,
+    pub queue_capacity: usize,
+    /// Events dropped because there was no room.
+    pub lost: u64,
+    /// The streams that have events, in the order of their ids.
+    pub streams: Vec<StreamSummary>,
+}
+
+/// What a stream holds; also an entry of `streams` in `trace_metadata.json`.
+#[derive(Debug, Clone, Serialize)]
+pub struct StreamSummary {
+    pub id: u32,
+    /// Name of the thread.
+    pub name: String,
+    pub native_id: u64,
+    /// Its trace's directory, relative to the out dir; `.` for the first.
+    pub directory: String,
+    pub bytes_on_disk: u64,
+    pub counts: EventCounts,
+}
+
+/// How a recording ended.
+#[derive(Debug, Clone, Default)]
+pub struct StopReport {
+    pub stats: PipelineStats,
+}
+
+/// Locks without caring whether another holder panicked: every value here is valid at all times.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The counters of one stream: filled by encoder and writer, read by anybody.
+#[derive(Debug)]
+pub(super) struct StreamMeter {
+    pub shared: Arc<StreamShared>,
+    /// Set once the stream has a directory; the absolute one and the one shown.
+    pub directory: OnceLock<(PathBuf, String)>,
+    pub bytes_on_disk: AtomicU64,
+    counts: Mutex<EventCounts>,
+}
+
+impl StreamMeter {
+    pub fn new(shared: Arc<StreamShared>) -> Arc<Self> {
+        Arc::new(Self {
+            shared,
+            directory: OnceLock::new(),
+            bytes_on_disk: AtomicU64::new(0),
+            counts: Mutex::default(),
+        })
+    }
+
+    pub fn set_counts(&self, counts: &EventCounts) {
+        lock(&self.counts).clone_from(counts);
+    }
+
+    /// `None` until the stream has a directory.
+    pub fn summary(&self) -> Option<StreamSummary> {
+        let (_, directory) = self.directory.get()?;
+        Some(StreamSummary {
+            id: self.shared.id,
+            name: self.shared.info.name.clone(),
+            native_id: self.shared.info.native_id,
+            directory: directory.clone(),
+            bytes_on_disk: self.bytes_on_disk.load(Ordering::Relaxed),
+            counts: lock(&self.counts).clone(),
+        })
+    }
+}
+
+/// The counters of one pipeline.
+#[derive(Debug, Default)]
+pub(super) struct Meters {
+    pub bytes_in: AtomicU64,
+    pub bytes_encoded: AtomicU64,
+    /// Losses of streams that ended without any event on disk.
+    pub lost: AtomicU64,
+    streams: Mutex<Vec<Arc<StreamMeter>>>,
+}
+
+impl Meters {
+    pub fn add(&self, meter: Arc<StreamMeter>) {
+        lock(&self.streams).push(meter);
+    }
+
+    /// Forgets a stream that has no directory and never will.
+    pub fn forget(&self, meter: &Arc<StreamMeter>) {
+        self.lost.fetch_add(meter.shared.lost.load(Ordering::Relaxed), Ordering::Relaxed);
+        lock(&self.streams).retain(|other| !Arc::ptr_eq(other, meter));
+    }
+
+    /// The streams so far, in the order of their ids.
+    pub fn streams(&self) -> Vec<Arc<StreamMeter>> {
+        let mut streams = lock(&self.streams).clone();
+        streams.sort_by_key(|meter| meter.shared.id);
+        streams
+    }
+
+    pub fn snapshot(&self, queue_depth: usize, queue_capacity: usize) -> PipelineStats {
+        let mut stats = PipelineStats {
+            bytes_in: self.bytes_in.load(Ordering::Relaxed),
+            bytes_encoded: self.bytes_encoded.load(Ordering::Relaxed),
+            lost: self.lost.load(Ordering::Relaxed),
+            queue_depth,
+            queue_capacity,
+            ..PipelineStats::default()
+        };
+        for meter in self.streams() {
+            stats.lost += meter.shared.lost.load(Ordering::Relaxed);
+            let counts = lock(&meter.counts).clone();
+            stats.events += counts.steps + counts.calls + counts.returns + counts.values + counts.io;
+            if let Some(summary) = meter.summary() {
+                stats.bytes_on_disk += summary.bytes_on_disk;
+                stats.streams.push(summary);
+            }
+        }
+        stats
+    }
+}

@@ -1,0 +1,226 @@
+//! The writer actor: puts segments in order and on disk.
+//!
+//! Invariants:
+//! - Work is done in the order of its ordinals, so the files of all streams together are always a prefix of what
+//!   was encoded. After a gap or a failure nothing more is stored.
+//! - It takes from its inbox until the senders are gone, whatever happens: a failed writer never blocks a stage.
+//! - A stream's directory appears with its first segment; the first stream's file exists from the start.
+//! - At most [`OPEN_FILES`] files are open.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::enverr;
+use crate::errors::RecorderResult;
+use crate::storage::Storage;
+
+use super::artifacts::{THREADS_DIR, file_error, thread_dir_name, write_paths, write_stream_metadata};
+use super::compressor::FrameCompressor;
+use super::config::PipelineConfig;
+use super::event_file::EventFile;
+use super::messages::{Segment, SegmentBuffer, WriterItem, WriterWork};
+use super::stats::StreamMeter;
+use super::supervisor::Supervisor;
+
+/// Name of this stage in failures.
+pub(super) const STAGE: &str = "writer";
+
+/// Open files at a time: a program with thousands of threads keeps its descriptors for itself.
+const OPEN_FILES: usize = 32;
+
+/// One stream's trace on disk.
+#[derive(Debug)]
+struct StreamFile {
+    meter: Arc<StreamMeter>,
+    dir: PathBuf,
+    file: EventFile,
+    /// Paths not written yet.
+    paths: Option<Vec<String>>,
+    /// When it was last stored, in stores.
+    last_store: u64,
+}
+
+/// The writer's state; [`Writer::run`] is its thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    inbox: Receiver<WriterItem>,
+    buffers: Sender<SegmentBuffer>,
+    storage: Arc<dyn Storage>,
+    supervisor: Arc<Supervisor>,
+    config: Arc<PipelineConfig>,
+    compressor: FrameCompressor,
+    files: BTreeMap<u32, StreamFile>,
+    /// The first stream's file until its first segment comes.
+    first: Option<EventFile>,
+    /// Work that came before its turn.
+    waiting: BTreeMap<u64, WriterWork>,
+    next_ordinal: u64,
+    stores: u64,
+}
+
+impl Writer {
+    /// Also creates the first stream's file, so that a directory that cannot be written is known at once.
+    pub fn new(
+        inbox: Receiver<WriterItem>,
+        buffers: Sender<SegmentBuffer>,
+        storage: Arc<dyn Storage>,
+        supervisor: Arc<Supervisor>,
+        config: Arc<PipelineConfig>,
+    ) -> RecorderResult<Self> {
+        let mut compressor = FrameCompressor::new(config.compression_level)
+            .map_err(|error| enverr!(Io, "cannot set up zstd").with_source(error))?;
+        let mut first = EventFile::new(config.out_dir.join(config.format.events_file()), config.format);
+        first.store(&*storage, &mut compressor).map_err(|error| file_error("create", first.path(), error))?;
+        Ok(Self {
+            inbox,
+            buffers,
+            storage,
+            supervisor,
+            config,
+            compressor,
+            files: BTreeMap::new(),
+            first: Some(first),
+            waiting: BTreeMap::new(),
+            next_ordinal: 0,
+            stores: 0,
+        })
+    }
+
+    pub fn run(mut self) {
+        let supervisor = Arc::clone(&self.supervisor);
+        supervisor.guard(STAGE, || self.record());
+        if !supervisor.is_in_a_hurry() {
+            supervisor.guard(STAGE, || self.store_all());
+        }
+        // Close the files, and leave those who wait for a mark without an answer, before waiting for the senders.
+        self.files.clear();
+        self.waiting.clear();
+        for item in self.inbox.iter() {
+            if let WriterWork::Segment(segment) = item.work {
+                self.give_back(segment.buffer);
+            }
+        }
+    }
+
+    fn record(&mut self) -> RecorderResult<()> {
+        while let Ok(item) = self.inbox.recv() {
+            if self.supervisor.is_in_a_hurry() {
+                return Ok(());
+            }
+            self.waiting.insert(item.ordinal, item.work);
+            while let Some(work) = self.waiting.remove(&self.next_ordinal) {
+                self.next_ordinal += 1;
+                match work {
+                    WriterWork::Segment(segment) => self.append(*segment)?,
+                    WriterWork::Finish(meter) => self.finish(meter.shared.id)?,
+                    WriterWork::Mark { reply, durable } => {
+                        self.store_all()?;
+                        if durable {
+                            self.sync(0)?;
+                        }
+                        // Whoever asked may have lost patience.
+                        let _ = reply.send(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, segment: Segment) -> RecorderResult<()> {
+        let Segment { stream, buffer, provisional, paths } = segment;
+        let id = stream.shared.id;
+        if !self.files.contains_key(&id) {
+            let opened = self.open_stream(stream)?;
+            self.files.insert(id, opened);
+        }
+        let Some(entry) = self.files.get_mut(&id) else { return Ok(()) };
+        if paths.is_some() {
+            entry.paths = paths;
+        }
+        let appended = entry.file.append(&buffer.raw, &buffer.frame, provisional);
+        let path = entry.file.path();
+        appended.map_err(|error| file_error("write", path, error))?;
+        let due = entry.file.wants_store();
+        self.give_back(buffer);
+        if due { self.store(id) } else { Ok(()) }
+    }
+
+    fn open_stream(&mut self, meter: Arc<StreamMeter>) -> RecorderResult<StreamFile> {
+        let id = meter.shared.id;
+        let out_dir = &self.config.out_dir;
+        let (dir, shown) = if id == 0 {
+            (out_dir.clone(), ".".to_owned())
+        } else {
+            let name = thread_dir_name(id, &meter.shared.info.name);
+            (out_dir.join(THREADS_DIR).join(&name), format!("{THREADS_DIR}/{name}"))
+        };
+        if id != 0 {
+            self.storage.create_dir(&dir).map_err(|error| file_error("create", &dir, error))?;
+            write_stream_metadata(&*self.storage, &dir, &meter, self.config.metadata.clone())?;
+        }
+        // Set once: a stream is opened once.
+        let _ = meter.directory.set((dir.clone(), shown));
+        let new_file = || EventFile::new(dir.join(self.config.format.events_file()), self.config.format);
+        let file = if id == 0 { self.first.take().unwrap_or_else(new_file) } else { new_file() };
+        Ok(StreamFile { meter, dir, file, paths: None, last_store: 0 })
+    }
+
+    /// Puts a stream's file on disk as it is, ready to be opened.
+    fn store(&mut self, id: u32) -> RecorderResult<()> {
+        let Some(entry) = self.files.get_mut(&id) else { return Ok(()) };
+        self.stores += 1;
+        entry.last_store = self.stores;
+        let stored = entry.file.store(&*self.storage, &mut self.compressor);
+        let size = stored.map_err(|error| file_error("write", entry.file.path(), error))?;
+        entry.meter.bytes_on_disk.store(size, Ordering::Relaxed);
+        if let Some(paths) = entry.paths.take() {
+            write_paths(&*self.storage, &entry.dir, &paths)?;
+        }
+        self.close_one_too_many();
+        Ok(())
+    }
+
+    /// Stores every file, also after one has failed; the first error counts.
+    fn store_all(&mut self) -> RecorderResult<()> {
+        let ids: Vec<u32> = self.files.keys().copied().collect();
+        let mut outcome = Ok(());
+        for id in ids {
+            let stored = self.store(id);
+            outcome = outcome.and(stored);
+        }
+        outcome
+    }
+
+    fn sync(&mut self, id: u32) -> RecorderResult<()> {
+        let Some(entry) = self.files.get_mut(&id) else { return Ok(()) };
+        entry.file.sync(&*self.storage).map_err(|error| file_error("sync", entry.file.path(), error))
+    }
+
+    fn finish(&mut self, id: u32) -> RecorderResult<()> {
+        self.store(id)?;
+        if self.config.durable && id == 0 {
+            self.sync(id)?;
+        }
+        self.files.remove(&id);
+        Ok(())
+    }
+
+    fn close_one_too_many(&mut self) {
+        let open = |files: &&mut StreamFile| files.file.is_open();
+        if self.files.values().filter(|entry| entry.file.is_open()).count() > OPEN_FILES
+            && let Some(oldest) = self.files.values_mut().filter(open).min_by_key(|entry| entry.last_store)
+        {
+            oldest.file.close();
+        }
+    }
+
+    fn give_back(&self, buffer: SegmentBuffer) {
+        // The channel holds all buffers there are; without the encoder nobody needs them.
+        let _ = self.buffers.try_send(buffer);
+    }
+}
