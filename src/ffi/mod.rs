@@ -1,7 +1,89 @@
 //! The fence: the only module with `unsafe` code. CPython's internals, and memory shared between threads.
+//!
+//! | module | what it fences |
+//! |---|---|
+//! | `layout` | private structs of CPython, gated by version |
+//! | `probe` | the start-up check of those layouts against the public API |
+//! | `object` | reading objects without running code |
+//! | `frame` | the executing frame |
+//! | `code` | the extra slot of code objects |
+//! | `monitoring` | C callbacks for `sys.monitoring` |
+//! | `chunk` | a buffer written by one thread and read by another |
 
 #![allow(unsafe_code)]
 
+use pyo3::prelude::*;
+
 pub mod chunk;
+pub mod code;
+pub mod frame;
+pub mod layout;
+pub mod monitoring;
+pub mod object;
 pub mod priority;
+pub mod probe;
+pub mod python_types;
 pub mod signals;
+
+/// A borrowed object as a pyo3 reference (a new strong reference).
+pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py, PyAny> {
+    // SAFETY: `object` is alive and the GIL is held (`py`).
+    unsafe { Bound::from_borrowed_ptr(py, object.as_ptr()) }
+}
+
+/// Looks at a pyo3 object through [`object::Obj`] for the length of a closure that must not run Python code.
+pub(crate) fn with_obj<T>(object: &Bound<'_, PyAny>, look: impl FnOnce(object::Obj<'_>) -> T) -> T {
+    // SAFETY: `object` keeps the object alive during the closure and proves that the GIL is held.
+    let borrowed = unsafe { object::Obj::borrow(object.as_ptr()) };
+    match borrowed {
+        Some(borrowed) => look(borrowed),
+        // A `Bound` is never null.
+        None => unreachable!("a bound reference is never null"),
+    }
+}
+
+/// A strong reference to the object at an address.
+pub(crate) fn revive(py: Python<'_>, address: usize) -> Py<PyAny> {
+    // SAFETY: callers hand in addresses of code objects that have not died (`monitoring::install::forget` removes an
+    // address when its code object dies), and the GIL is held.
+    unsafe { Bound::from_borrowed_ptr(py, address as *mut pyo3::ffi::PyObject) }.unbind()
+}
+
+/// The frame the calling thread executes. For callbacks: they run with the GIL held, and what they borrow ends with them.
+#[inline]
+pub(crate) fn current_frame<'a>() -> Option<frame::Frame<'a>> {
+    // SAFETY: only called from monitoring callbacks (GIL held), whose borrows end before Python code runs again.
+    unsafe { frame::current() }
+}
+
+/// What was decided about a code object.
+#[inline]
+pub(crate) fn code_entry<'a>(
+    code: crate::monitoring::CodeObjectWrapper<'a>,
+    slot: isize,
+) -> Option<&'a crate::runtime::code_entry::CodeEntry> {
+    // SAFETY: callbacks hold the GIL; an entry is replaced only by `remember_code_entry` when it belongs to an earlier
+    // session, and no reference to such an entry is kept.
+    unsafe { code::get(code.object().as_ptr(), slot) }
+}
+
+/// Remembers a decision about a code object.
+pub(crate) fn remember_code_entry(
+    code: crate::monitoring::CodeObjectWrapper<'_>,
+    slot: isize,
+    entry: std::sync::Arc<crate::runtime::code_entry::CodeEntry>,
+) {
+    // SAFETY: as in `code_entry`.
+    unsafe { code::set(code.object().as_ptr(), slot, entry) }
+}
+
+/// Tells pyo3 that the GIL is held: for the slow paths of callbacks.
+pub(crate) fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
+    // SAFETY: only called below monitoring callbacks, which hold the GIL.
+    work(unsafe { Python::assume_attached() })
+}
+
+/// Looks at a Python object without running Python code: for tests and tools built on this crate.
+pub fn look_at<T>(object: &Bound<'_, PyAny>, look: impl FnOnce(object::Obj<'_>) -> T) -> T {
+    with_obj(object, look)
+}

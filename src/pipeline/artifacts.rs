@@ -62,7 +62,9 @@ pub(super) fn file_error(action: &str, path: &Path, source: io::Error) -> Record
         io::ErrorKind::PermissionDenied => "; check its permissions",
         _ => "",
     };
-    enverr!(Io, "cannot {action} {}{hint}", path.display()).with_source(source).with_context("path", path.to_string_lossy())
+    enverr!(Io, "cannot {action} {}{hint}", path.display())
+        .with_source(source)
+        .with_context("path", path.to_string_lossy())
 }
 
 /// Makes the trace directory ready: it exists, nothing of an earlier recording is in it, and it says `recording`.
@@ -218,7 +220,8 @@ mod tests {
     fn an_earlier_recording_goes_and_what_is_not_ours_stays() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for ours in ["trace.bin", "trace.json", "trace_paths.json", "threads/01-t/trace.bin", "threads/02-u/trace.json"] {
+        for ours in ["trace.bin", "trace.json", "trace_paths.json", "threads/01-t/trace.bin", "threads/02-u/trace.json"]
+        {
             let path = root.join(ours);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "old").unwrap();

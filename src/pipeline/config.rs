@@ -35,7 +35,7 @@ pub struct PipelineConfig {
     pub durable: bool,
     /// A worker that panics on its first item; names as in [`super::spawn`].
     #[cfg(test)]
-    pub(super) panic_in: Option<&'static str>,
+    pub(crate) panic_in: Option<&'static str>,
 }
 
 impl PipelineConfig {

@@ -264,7 +264,11 @@ impl Encoding {
             if encoded.is_err() || (taken == 0 && !full) {
                 // What this call made may end in the middle of an event: what the writer has is the last good state.
                 stream.buffer = None;
-                return Err(bug!(TraceIncomplete, "the events of thread {} do not follow the layout", stream.meter.shared.info.name));
+                return Err(bug!(
+                    TraceIncomplete,
+                    "the events of thread {} do not follow the layout",
+                    stream.meter.shared.info.name
+                ));
             }
             let made = buffer.raw.len() - before;
             self.parts.meters.bytes_encoded.fetch_add(made as u64, Ordering::Relaxed);

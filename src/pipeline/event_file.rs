@@ -185,7 +185,8 @@ impl EventFile {
         match self.format {
             TraceFormat::Binary => {
                 let mut table = self.table.clone();
-                if !self.provisional.is_empty() {
+                // The official reader needs at least one frame, be it an empty one.
+                if !self.provisional.is_empty() || table.num_frames() == 0 {
                     compressor.compress(&self.provisional, &mut tail)?;
                     log_frame(&mut table, tail.len(), self.provisional.len())?;
                 }

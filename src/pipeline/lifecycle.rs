@@ -127,7 +127,10 @@ impl Lifecycle {
             stage: STAGE,
             kind: ErrorKind::Environment,
             code: ErrorCode::TraceIncomplete,
-            message: format!("the trace could not be written within {} s; the disk is too slow", patience.as_secs_f32()),
+            message: format!(
+                "the trace could not be written within {} s; the disk is too slow",
+                patience.as_secs_f32()
+            ),
         });
         self.writer_worker.ended_by(Instant::now() + LAST_GRACE);
     }

@@ -66,7 +66,10 @@ pub(super) enum WriterWork {
     /// No more parts of this stream will come.
     Finish(Arc<StreamMeter>),
     /// Everything before this is to be on disk, in files that open; then answer.
-    Mark { reply: Reply<()>, durable: bool },
+    Mark {
+        reply: Reply<()>,
+        durable: bool,
+    },
 }
 
 /// Work with its place in the order in which the encoder made it, without gaps. The compressors finish out of

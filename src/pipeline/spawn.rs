@@ -177,17 +177,13 @@ mod tests {
         let code = code.join("\n");
         let picture = docs().join("\n");
         // Every channel is made by one statement `let (x_sender, x) = …`.
-        let made: std::collections::BTreeSet<_> = code
-            .split("let (")
-            .skip(1)
-            .filter_map(|rest| rest.split_once("_sender, ").map(|(name, _)| name))
-            .collect();
-        let shown: std::collections::BTreeSet<_> = docs()
-            .iter()
-            .filter_map(|line| line.strip_prefix(" | `")?.split_once('`').map(|(name, _)| name))
-            .collect();
+        let made: std::collections::BTreeSet<_> =
+            code.split("let (").skip(1).filter_map(|rest| rest.split_once("_sender, ").map(|(name, _)| name)).collect();
+        let shown: std::collections::BTreeSet<_> =
+            docs().iter().filter_map(|line| line.strip_prefix(" | `")?.split_once('`').map(|(name, _)| name)).collect();
         assert_eq!(made, shown);
-        let threads: Vec<_> = code.split("Worker::start(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        let threads: Vec<_> =
+            code.split("Worker::start(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert_eq!(threads, ["ct-writer", "ct-encoder", "ct-lifecycle"], "sink first");
         for name in threads.into_iter().chain(["ct-zstd-N"]) {
             assert!(picture.contains(name), "{name}");

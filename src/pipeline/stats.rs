@@ -86,7 +86,7 @@ impl StreamMeter {
             native_id: self.shared.info.native_id,
             directory: directory.clone(),
             bytes_on_disk: self.bytes_on_disk.load(Ordering::Relaxed),
-            counts: lock(&self.counts).clone(),
+            counts: *lock(&self.counts),
         })
     }
 }
@@ -130,7 +130,7 @@ impl Meters {
         };
         for meter in self.streams() {
             stats.lost += meter.shared.lost.load(Ordering::Relaxed);
-            let counts = lock(&meter.counts).clone();
+            let counts = *lock(&meter.counts);
             stats.events += counts.steps + counts.calls + counts.returns + counts.values + counts.io;
             if let Some(summary) = meter.summary() {
                 stats.bytes_on_disk += summary.bytes_on_disk;

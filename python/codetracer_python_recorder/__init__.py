@@ -1,0 +1,59 @@
+"""Records what a Python program did, step by step, into a CodeTracer trace.
+
+>>> import codetracer_python_recorder as recorder
+>>> with recorder.trace("trace-out"):
+...     main()
+
+Or without touching the program: `python -m codetracer_python_recorder script.py`, or with
+`CODETRACER_TRACE=DIR` in the environment of a program that imports this package.
+"""
+
+from __future__ import annotations
+
+from .api import (
+    DEFAULT_FORMAT,
+    TRACE_BINARY,
+    TRACE_JSON,
+    EnvironmentError,
+    InternalError,
+    RecorderError,
+    TargetError,
+    TraceSession,
+    UsageError,
+    configure_policy,
+    configure_policy_from_env,
+    flush,
+    is_tracing,
+    policy_snapshot,
+    start,
+    stop,
+    trace,
+)
+from .auto_start import auto_start_from_env, is_command_line
+from .codetracer_python_recorder import VERSION as __version__
+
+__all__ = (
+    "DEFAULT_FORMAT",
+    "TRACE_BINARY",
+    "TRACE_JSON",
+    "EnvironmentError",
+    "InternalError",
+    "RecorderError",
+    "TargetError",
+    "TraceSession",
+    "UsageError",
+    "__version__",
+    "configure_policy",
+    "configure_policy_from_env",
+    "flush",
+    "is_tracing",
+    "policy_snapshot",
+    "start",
+    "stop",
+    "trace",
+)
+
+# The command line reads the environment itself, where it can report a bad value in one line.
+if not is_command_line():
+    configure_policy_from_env()
+    auto_start_from_env()

@@ -1,0 +1,68 @@
+"""Recording a program that merely imports the package, as its environment asks."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import session
+from .formats import DEFAULT_FORMAT
+
+ENV_TRACE_PATH = "CODETRACER_TRACE"
+ENV_TRACE_FILTER = "CODETRACER_TRACE_FILTER"
+ENV_TRACE_FORMAT = "CODETRACER_FORMAT"
+ENV_DISABLED = "CODETRACER_PYTHON_RECORDER_DISABLED"
+
+_PACKAGE = __name__.partition(".")[0]
+_CONSOLE_SCRIPT = "codetracer-python-recorder"
+
+
+def auto_start_from_env() -> None:
+    """Starts a session when `CODETRACER_TRACE` names a directory; it ends when the interpreter exits.
+
+    `CODETRACER_FORMAT` and `CODETRACER_TRACE_FILTER` apply, and the policy variables. Nothing happens when a
+    session is active already or recording is disabled. Raises what `start` raises.
+    """
+    directory = os.environ.get(ENV_TRACE_PATH)
+    if not directory or is_disabled() or session.is_tracing():
+        return
+    session.start(
+        directory,
+        format=os.environ.get(ENV_TRACE_FORMAT) or DEFAULT_FORMAT,
+        trace_filter=os.environ.get(ENV_TRACE_FILTER) or None,
+    )
+
+
+def is_disabled() -> bool:
+    """Tells whether `CODETRACER_PYTHON_RECORDER_DISABLED` is `1` or `true`."""
+    return os.environ.get(ENV_DISABLED, "").strip().lower() in ("1", "true")
+
+
+def is_command_line() -> bool:
+    """Tells whether this process is the recorder's own command line, which starts recording by itself.
+
+    True under the console script and under `python -m codetracer_python_recorder[.submodule]`, where the
+    package is imported while `sys.argv[0]` is still `-m`; the module's name is then found in `sys.orig_argv`.
+    """
+    if not getattr(sys, "argv", None):
+        return False
+    if sys.argv[0] != "-m":
+        name = os.path.basename(sys.argv[0])
+        return name.removesuffix(".exe").removesuffix(".py").removesuffix("-script") == _CONSOLE_SCRIPT
+    if len(sys.orig_argv) < len(sys.argv):
+        return False
+    module = sys.orig_argv[-len(sys.argv)]
+    if module.startswith("-"):  # `-mNAME`, or a cluster of flags such as `-ImNAME`
+        module = module.partition("m")[2]
+    return module.partition(".")[0] == _PACKAGE
+
+
+__all__ = (
+    "ENV_DISABLED",
+    "ENV_TRACE_FILTER",
+    "ENV_TRACE_FORMAT",
+    "ENV_TRACE_PATH",
+    "auto_start_from_env",
+    "is_command_line",
+    "is_disabled",
+)

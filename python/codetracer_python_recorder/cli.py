@@ -1,0 +1,430 @@
+"""The command line: `codetracer-python-recorder [options] script.py [args…]`.
+
+Invariants:
+- Options are the recorder's only before the program; everything after it is the program's, `-h` included.
+- stdout belongs to the program. Nothing of the recorder is written there while or after a program runs.
+- Exit status: 0 when the recorder worked, whatever the program returned (the program's own with
+  `--propagate-script-exit` or when recording is disabled); 1 when the recorder failed; 2 for bad arguments.
+- No module is imported for the arguments that plain `python` would not have imported (`argparse`, `pathlib`):
+  a program that shadows a module of the standard library still finds its own.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from . import runner, session
+from .auto_start import ENV_DISABLED, ENV_TRACE_FILTER, ENV_TRACE_FORMAT, is_disabled
+from .codetracer_python_recorder import VERSION, RecorderError, policy_snapshot
+from .formats import DEFAULT_FORMAT, is_supported, normalize_format, unsupported_format_message
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+    from typing import NoReturn
+
+    from .session import StrPath
+
+PROGRAM = "codetracer-python-recorder"
+ENV_OUT_DIR = "CODETRACER_PYTHON_RECORDER_OUT_DIR"
+DEFAULT_OUT_DIR = "trace-out"
+VERBS = ("inspect", "verify", "recover")
+
+USAGE = f"""\
+usage: {PROGRAM} [options] script.py [args...]
+       {PROGRAM} [options] -m module [args...]
+       {PROGRAM} [options] -c code [args...]
+       {PROGRAM} inspect|verify|recover DIR
+"""
+
+HELP = f"""{USAGE}
+Record what a Python program does, step by step, into a CodeTracer trace. The
+program runs as under plain python; everything after it is its own. A '--' may
+stand before the script or before its arguments.
+
+what to run:
+  script.py             a script, or a directory or zip file with a __main__.py
+  -m MODULE             a module, as 'python -m MODULE'
+  -c CODE               source text, as 'python -c CODE'
+  inspect DIR           show a trace ('{PROGRAM} inspect -h')
+  verify DIR            check that a trace is complete and readable
+  recover DIR           make the trace of a killed program readable
+                        (a script of one of these names runs as ./inspect)
+
+recording:
+  -o, --out-dir, --trace-dir DIR
+                        where the trace goes (default: ${ENV_OUT_DIR},
+                        or ./{DEFAULT_OUT_DIR})
+  --format binary|json  trace.bin or trace.json (default: $CODETRACER_FORMAT,
+                        or {DEFAULT_FORMAT})
+  --activation-path FILE
+                        record only while FILE is running (default: the script)
+  --trace-filter SPEC   a filter file, or several joined by '::'; may be given
+                        more than once, later filters win. Loaded after the
+                        project's .codetracer/trace-filter.toml and after
+                        $CODETRACER_TRACE_FILTER
+  --io-capture off|proxies|proxies+fd
+                        record stdout, stderr and stdin: not at all, through
+                        stream proxies, or also what bypasses Python's streams
+  --[no-]module-name-from-globals
+                        name modules by their __name__ (default) or by path
+
+when something goes wrong:
+  --on-recorder-error abort|disable
+                        let a failure of the recorder end the program
+                        (default), or go on without recording
+  --require-trace       exit with status 1 when nothing was recorded
+  --keep-partial-trace  keep the files of a recording that failed
+  --[no-]propagate-script-exit
+                        exit with the program's own status (default: with 0
+                        whenever the recorder worked)
+  --log-level LEVEL     e.g. info, debug, or a filter as in RUST_LOG
+  --log-file FILE       log there and not to stderr
+  --json-errors         end with a line of JSON on stderr for every error
+
+  -h, --help            show this help
+  -V, --version         show the version
+
+${ENV_DISABLED}=1 runs the program without recording.
+"""
+
+# Option → the key its value is kept under.
+_VALUE_OPTIONS = {
+    "-o": "out_dir",
+    "--out-dir": "out_dir",
+    "--trace-dir": "out_dir",
+    "--format": "format",
+    "--activation-path": "activation_path",
+    "--trace-filter": "trace_filter",
+    "--io-capture": "io_capture",
+    "--on-recorder-error": "on_recorder_error",
+    "--log-level": "log_level",
+    "--log-file": "log_file",
+}
+# Option → the policy key it sets, and to what.
+_FLAG_OPTIONS = {
+    "--require-trace": ("require_trace", True),
+    "--keep-partial-trace": ("keep_partial_trace", True),
+    "--json-errors": ("json_errors", True),
+    "--module-name-from-globals": ("module_name_from_globals", True),
+    "--no-module-name-from-globals": ("module_name_from_globals", False),
+    "--propagate-script-exit": ("propagate_script_exit", True),
+    "--no-propagate-script-exit": ("propagate_script_exit", False),
+}
+_FRAMEWORK_OPTIONS = ("--pytest", "--unittest", "--no-framework-filters")
+# An empty log level or file clears what the environment says.
+_MAY_BE_EMPTY = ("-c", "--log-level", "--log-file")
+_CHOICES = {
+    "io_capture": ("off", "proxies", "proxies+fd"),
+    "on_recorder_error": ("abort", "disable"),
+}
+
+
+class RecorderCLIConfig:
+    """What a command line asks for.
+
+    Paths are absolute. `script` is the script's real path, or `-m`/`-c`'s operand; `activation_path` is
+    `None` where recording starts with the program's first line, whatever its file. `policy_overrides` holds
+    only what was said.
+    """
+
+    __slots__ = (
+        "_activation_path",
+        "_script",
+        "_trace_dir",
+        "format",
+        "policy_overrides",
+        "script_args",
+        "target",
+        "trace_filter",
+    )
+
+    def __init__(
+        self,
+        trace_dir: StrPath,
+        format: str,
+        activation_path: StrPath | None,
+        script: StrPath,
+        script_args: Sequence[str] = (),
+        trace_filter: Sequence[str] = (),
+        policy_overrides: Mapping[str, object] | None = None,
+        *,
+        target: runner.Target | None = None,
+    ) -> None:
+        self._trace_dir = os.fspath(trace_dir)
+        self.format = format
+        self._activation_path = None if activation_path is None else os.fspath(activation_path)
+        self._script = os.fspath(script)
+        self.script_args = list(script_args)
+        self.trace_filter = tuple(trace_filter)
+        self.policy_overrides = dict(policy_overrides or {})
+        self.target = target or runner.Target(runner.SCRIPT, self._script)
+
+    @property
+    def trace_dir(self) -> Path:
+        """Where the trace goes."""
+        return _path(self._trace_dir)
+
+    @property
+    def out_dir(self) -> Path:
+        """The same as `trace_dir`."""
+        return self.trace_dir
+
+    @property
+    def script(self) -> Path:
+        """What runs."""
+        return _path(self._script)
+
+    @property
+    def activation_path(self) -> Path | None:
+        """The file that switches recording on."""
+        return None if self._activation_path is None else _path(self._activation_path)
+
+    def begin(self) -> session.TraceSession:
+        """Starts the recording. Raises what `session.start` raises."""
+        filters = list(self.trace_filter)
+        if inherited := os.environ.get(ENV_TRACE_FILTER):
+            filters.insert(0, inherited)
+        return session._begin(
+            session._absolute_trace_directory(self._trace_dir),
+            session._coerce_format(self.format),
+            self._activation_path,
+            session._normalize_trace_filter(filters or None),
+            self.policy_overrides,
+            True,
+        )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit status.
+
+    With `argv` given, the caller goes on afterwards: `sys.argv`, `sys.path` and `__main__` are put back,
+    nobody waits for the program's threads, and an interrupt is a status. Raises `SystemExit` for bad
+    arguments, `-h` and `-V`.
+    """
+    guest = argv is not None
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    if arguments and arguments[0] in VERBS:
+        from . import inspect
+
+        return inspect.run_verb(arguments[0], arguments[1:])
+
+    config = _parse_args(arguments)
+    say = _Voice()
+    recording = None
+    host = runner.enter(config.target, config.script_args, guest=guest)
+    try:
+        if is_disabled():
+            say(f"{PROGRAM}: recording disabled via {ENV_DISABLED}")
+        else:
+            try:
+                recording = config.begin()
+            except (RecorderError, OSError, RuntimeError, TypeError, ValueError) as error:
+                say(f"Failed to start Codetracer session: {error}")
+                return 1
+
+        uncaught: BaseException | None = None
+        try:
+            function, operands = runner.entry_point(config.target)
+            function(*operands)
+        except BaseException as error:
+            uncaught = error
+        status = runner.report(uncaught)
+        if not guest:
+            runner.wait_for_threads()
+
+        mirror = True
+        if recording is not None:
+            worked = _finish(recording, status, say) and not isinstance(uncaught, RecorderError)
+            mirror = policy_snapshot()["propagate_script_exit"] is True
+            if not worked:
+                return 1
+        if mirror and status == runner.INTERRUPTED and isinstance(uncaught, KeyboardInterrupt) and not guest:
+            runner.end_by_interrupt(uncaught)
+        if mirror or status == 0:
+            return status
+        say(
+            f"Script exited with status {status}; returning 0. "
+            "Use '--propagate-script-exit' to mirror the script exit code."
+        )
+        return 0
+    finally:
+        if guest:
+            host.restore()
+
+
+def _finish(recording: session.TraceSession, status: int, say: _Voice) -> bool:
+    """Completes the recording; tells whether that worked."""
+    try:
+        recording.stop(exit_code=status)
+    except RecorderError as error:
+        say(f"Failed to finish Codetracer session: {error}")
+        return False
+    return True
+
+
+class _Voice:
+    """Writes lines to the stderr of before the program ran: the program may replace or close its own."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self) -> None:
+        self._stream = sys.stderr
+
+    def __call__(self, line: str) -> None:
+        try:
+            self._stream.write(line + "\n")
+            self._stream.flush()
+        except (AttributeError, OSError, ValueError):  # there is none, its reader is gone, or it is closed
+            pass
+
+
+def _parse_args(argv: Sequence[str]) -> RecorderCLIConfig:
+    """Reads a command line without acting on it.
+
+    Raises `SystemExit`: with 0 after `-h` and `-V`, with 2 and a message on stderr for bad arguments.
+    """
+    values: dict[str, str] = {}
+    filters: list[str] = []
+    policy: dict[str, object] = {}
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            break
+        if word == "-" or not word.startswith("-"):
+            rest.insert(0, word)
+            break
+        option, attached = _split_option(word)
+        if option in ("-h", "--help"):
+            _finish_with(HELP)
+        elif option in ("-V", "--version"):
+            _finish_with(f"{PROGRAM} {VERSION}\n")
+        elif option in ("-m", "-c"):
+            kind = runner.MODULE if option == "-m" else runner.COMMAND
+            operand = _operand(option, attached, rest)
+            return _config(runner.Target(kind, operand), rest, values, filters, policy)
+        elif option in _FRAMEWORK_OPTIONS:
+            _fail(f"{option} is not available yet; until then use '-m': -m pytest, -m unittest")
+        elif option in _FLAG_OPTIONS:
+            if attached is not None:
+                _fail(f"argument {option}: takes no value")
+            key, value = _FLAG_OPTIONS[option]
+            policy[key] = value
+        elif option in _VALUE_OPTIONS:
+            key, text = _VALUE_OPTIONS[option], _operand(option, attached, rest)
+            _check_choice(option, key, text)
+            if key == "trace_filter":
+                filters.append(text)
+            else:
+                values[key] = text
+        else:
+            _fail(f"unknown option {option}{_suggestion(option)}")
+    if not rest:
+        _fail("missing script to execute")
+    script = rest.pop(0)
+    if rest[:1] == ["--"]:
+        del rest[0]
+    if not os.path.exists(script):
+        _fail(f"script '{script}' does not exist")
+    if not os.access(script, os.R_OK):
+        _fail(f"script '{script}' cannot be read")
+    return _config(runner.Target(runner.SCRIPT, script), rest, values, filters, policy)
+
+
+def _config(
+    target: runner.Target,
+    arguments: list[str],
+    values: dict[str, str],
+    filters: list[str],
+    policy: dict[str, object],
+) -> RecorderCLIConfig:
+    for key in ("on_recorder_error", "log_level"):
+        if key in values:
+            policy[key] = values[key]
+    if (log_file := values.get("log_file")) is not None:
+        policy["log_file"] = _path(session.absolute(log_file)) if log_file else ""
+    if mode := values.get("io_capture"):
+        policy["io_capture_line_proxies"] = mode != "off"
+        policy["io_capture_fd_fallback"] = mode == "proxies+fd"
+    out_dir = values.get("out_dir") or os.environ.get(ENV_OUT_DIR) or DEFAULT_OUT_DIR
+    activation: str | None
+    if explicit := values.get("activation_path"):
+        activation = session.absolute(explicit)
+    else:
+        activation = target.main_file
+    return RecorderCLIConfig(
+        session.absolute(out_dir),
+        _format(values.get("format")),
+        activation,
+        target.name if target.filename is None else os.path.realpath(target.filename),
+        arguments,
+        filters,
+        policy,
+        target=target,
+    )
+
+
+def _format(requested: str | None) -> str:
+    inherited = os.environ.get(ENV_TRACE_FORMAT) or None
+    trace_format = normalize_format(requested or inherited)
+    if not is_supported(trace_format):
+        source = "" if requested else f" (from ${ENV_TRACE_FORMAT})"
+        _fail(unsupported_format_message(requested or inherited) + source)
+    return trace_format
+
+
+def _split_option(word: str) -> tuple[str, str | None]:
+    """Takes `--name=value` and `-nvalue` apart; the value is `None` when none is attached."""
+    if word.startswith("--"):
+        option, equals, value = word.partition("=")
+        return option, value if equals else None
+    return word[:2], word[2:] or None
+
+
+def _operand(option: str, attached: str | None, rest: list[str]) -> str:
+    if attached is not None:
+        operand = attached
+    elif rest:
+        operand = rest.pop(0)
+    else:
+        _fail(f"argument {option}: expected one argument")
+    if not operand and option not in _MAY_BE_EMPTY:
+        _fail(f"argument {option}: must not be empty")
+    return operand
+
+
+def _check_choice(option: str, key: str, value: str) -> None:
+    choices = _CHOICES.get(key)
+    if choices is not None and value not in choices:
+        quoted = ", ".join(map(repr, choices))
+        _fail(f"argument {option}: invalid choice: {value!r} (choose from {quoted})")
+
+
+def _suggestion(option: str) -> str:
+    from difflib import get_close_matches
+
+    known = (*_VALUE_OPTIONS, *_FLAG_OPTIONS, *_FRAMEWORK_OPTIONS, "--help", "--version")
+    matches = get_close_matches(option, known, n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def _path(path: str) -> Path:
+    from pathlib import Path
+
+    return Path(path)
+
+
+def _finish_with(text: str) -> NoReturn:
+    sys.stdout.write(text)
+    raise SystemExit(0)
+
+
+def _fail(message: str) -> NoReturn:
+    sys.stderr.write(f"{USAGE}{PROGRAM}: error: {message}\n")
+    raise SystemExit(2)
+
+
+__all__ = ("RecorderCLIConfig", "main")

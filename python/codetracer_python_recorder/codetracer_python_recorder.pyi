@@ -1,0 +1,51 @@
+"""Types of the Rust extension."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+VERSION: str
+
+class RecorderError(Exception):
+    """Base of every error the recorder raises."""
+
+    code: str
+    kind: str
+    context: dict[str, str]
+
+class UsageError(RecorderError): ...
+class EnvironmentError(RecorderError): ...
+class TargetError(RecorderError): ...
+class InternalError(RecorderError): ...
+
+def start_tracing(
+    path: str,
+    format: str,
+    activation_path: str | None = None,
+    trace_filter: Sequence[str] | None = None,
+) -> None: ...
+def stop_tracing(exit_code: int | None = None) -> None: ...
+def flush_tracing() -> None: ...
+def is_tracing() -> bool: ...
+def configure_policy(
+    on_recorder_error: str | None = None,
+    require_trace: bool | None = None,
+    keep_partial_trace: bool | None = None,
+    log_level: str | None = None,
+    log_file: str | None = None,
+    json_errors: bool | None = None,
+    io_capture_line_proxies: bool | None = None,
+    io_capture_fd_fallback: bool | None = None,
+    module_name_from_globals: bool | None = None,
+    propagate_script_exit: bool | None = None,
+) -> None: ...
+def configure_policy_from_env() -> None: ...
+def policy_snapshot() -> dict[str, object]: ...
+def inspect_trace(
+    path: str,
+    mode: Literal["summary", "tree", "json"],
+    max_depth: int,
+    max_calls: int,
+    write: Callable[[str], object],
+) -> None: ...
+def verify_trace(path: str) -> list[str]: ...
+def recover_trace(path: str) -> list[str]: ...

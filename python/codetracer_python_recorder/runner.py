@@ -1,0 +1,331 @@
+"""Runs a program exactly as `python script.py`, `python -m module` or `python -c code` would.
+
+Invariants:
+- `sys.argv`, `sys.path[0]` and a fresh `__main__` are what CPython itself would have set up.
+- The program's code is entered straight from the caller of `entry_point`, so the stack below it stays
+  shallow, and `report` takes the recorder's frames off a traceback before anyone sees it.
+- Nothing is imported once `enter` has put the program's directory first on `sys.path`.
+
+The model is CPython's `Modules/main.c` and `Python/pythonrun.c`; where a step looks odd, CPython takes it
+too.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import sys
+from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
+from importlib.util import MAGIC_NUMBER
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import CodeType, ModuleType, TracebackType
+    from typing import Any
+
+SCRIPT = "script"
+MODULE = "module"
+COMMAND = "command"
+
+# What a shell shows for a process that SIGINT ended.
+INTERRUPTED = 130
+
+_COMMAND_FILE = "<string>"
+_RECORDER_DIRECTORY = os.path.dirname(__file__) + os.sep
+
+
+class Target:
+    """What to run: `kind` is `SCRIPT`, `MODULE` or `COMMAND`; `name` its path, dotted name or source."""
+
+    __slots__ = ("container", "filename", "kind", "name")
+
+    def __init__(self, kind: str, name: str) -> None:
+        self.kind = kind
+        self.name = name
+        self.filename = _absolute(name) if kind == SCRIPT else None
+        # A directory or zip file with a `__main__.py` is run as a module of that name.
+        self.container = self.filename is not None and _is_importable(self.filename)
+
+    @property
+    def main_file(self) -> str | None:
+        """The file whose code runs as `__main__`, as its code objects name it; `None` if not known yet."""
+        if not self.container or self.filename is None:
+            return self.filename
+        return os.path.join(self.filename, "__main__.py") if os.path.isdir(self.filename) else None
+
+
+class Host:
+    """What `enter` replaced, for a caller that has its own life to go on with."""
+
+    __slots__ = ("_argv", "_main", "_path")
+
+    def __init__(self) -> None:
+        self._argv = sys.argv
+        self._path = sys.path[:]
+        self._main = sys.modules["__main__"]
+
+    def restore(self) -> None:
+        """Puts `sys.argv`, `sys.path` and `__main__` back."""
+        sys.argv = self._argv
+        sys.path[:] = self._path
+        sys.modules["__main__"] = self._main
+
+
+def enter(target: Target, arguments: Sequence[str], *, guest: bool) -> Host:
+    """Gives this process the `sys.argv`, `sys.path` and `__main__` of `target`.
+
+    A `guest` runs inside somebody else's process and adds its entry to `sys.path`; otherwise the first entry
+    is the recorder's own and is replaced.
+    """
+    host = Host()
+    argv0 = target.name if target.kind == SCRIPT else "-m" if target.kind == MODULE else "-c"
+    sys.argv = [argv0, *arguments]
+    _put_first_on_path(target, guest=guest)
+    sys.modules["__main__"] = _fresh_main(target)
+    return host
+
+
+def entry_point(target: Target) -> tuple[Callable[..., object], tuple[object, ...]]:
+    """Returns the function to call, and its arguments, to run `target` in the `__main__` that `enter` made.
+
+    Raises `SyntaxError` when the program does not compile, and `SystemExit(2)` when its file cannot be read.
+    """
+    namespace = vars(sys.modules["__main__"])
+    if target.kind == COMMAND:
+        return exec, (_compile_command(target.name), namespace)
+    if target.kind == MODULE:
+        return _run_as_main, (target.name,)
+    assert target.filename is not None
+    if target.container:
+        return _run_as_main, ("__main__", False)
+    return exec, (_load_script(target.filename, namespace), namespace)
+
+
+def report(error: BaseException | None) -> int:
+    """Treats what ended the program as the interpreter does at top level, and returns the exit status (0 to
+    255).
+
+    `SystemExit` becomes its status, its message goes to stderr; anything else goes through `sys.excepthook`.
+    Call it outside of an `except` block, so that the program's hook sees no exception being handled.
+    """
+    if error is None:
+        return 0
+    error.__traceback__ = traceback = _without_recorder(error.__traceback__)
+    if isinstance(error, SystemExit):
+        return _exit_status(error)
+    kind = type(error)
+    sys.last_exc = error
+    sys.last_type, sys.last_value, sys.last_traceback = kind, error, traceback
+    return _call_excepthook(kind, error, traceback)
+
+
+def wait_for_threads() -> None:
+    """Waits for the program's non-daemon threads and executors, as the interpreter does before it exits.
+
+    The interpreter repeats this call later; it then has nothing left to do.
+    """
+    threading = sys.modules.get("threading")
+    shutdown = getattr(threading, "_shutdown", None)
+    if shutdown is None:
+        return
+    ignored = None
+    try:
+        shutdown()
+    except BaseException as error:  # as CPython: an interrupted wait is shown and ends the waiting
+        ignored = error
+    if ignored is not None:
+        if sys.version_info < (3, 13):
+            _write_stderr(f"Exception ignored in: {threading!r}\n")
+        sys.__excepthook__(type(ignored), ignored, _without_recorder(ignored.__traceback__))
+
+
+def end_by_interrupt(error: BaseException) -> None:
+    """Lets a `KeyboardInterrupt` that was reported end this process by SIGINT, as in plain `python`."""
+    sys.excepthook = _say_nothing
+    raise error
+
+
+def _say_nothing(*_: object) -> None:
+    """An excepthook for an exception that has been shown before."""
+
+
+# CPython runs `-m`, directories and zip files through this function of runpy; its frames belong in the
+# traceback.
+_run_as_main: Callable[..., object] = runpy._run_module_as_main  # type: ignore[attr-defined]
+
+
+def _absolute(name: str) -> str:
+    """The absolute path as CPython makes it for `__file__`: only the current directory is put in front."""
+    return os.path.abspath(name) if os.name == "nt" else os.path.join(os.getcwd(), name)
+
+
+def _is_importable(filename: str) -> bool:
+    """Tells whether modules can be imported from `filename`, which makes it a directory or an archive."""
+    for hook in sys.path_hooks:
+        try:
+            hook(filename)
+        except ImportError:
+            continue
+        return True
+    return False
+
+
+def _put_first_on_path(target: Target, *, guest: bool) -> None:
+    if target.filename is not None and target.container:
+        first = target.filename
+    elif target.filename is not None:
+        first = os.path.dirname(os.path.realpath(target.filename))
+    else:
+        first = os.getcwd() if target.kind == MODULE else ""
+    own_entry = not guest and not sys.flags.safe_path
+    if own_entry:
+        sys.path[0] = first
+    elif target.container or not sys.flags.safe_path:
+        sys.path.insert(0, first)
+
+
+def _fresh_main(target: Target) -> ModuleType:
+    """A new `__main__` with the names, values and order CPython gives it."""
+    module = type(sys)("__main__")
+    namespace = vars(module)
+    if "__annotations__" in vars(sys.modules["__main__"]):  # the recorder's own shows this version's habit
+        namespace["__annotations__"] = {}
+    namespace["__builtins__"] = builtins
+    if target.filename is not None and not target.container:
+        namespace["__loader__"] = SourceFileLoader("__main__", target.filename)
+        namespace["__file__"] = target.filename
+        namespace["__cached__"] = None
+    else:
+        namespace["__loader__"] = BuiltinImporter
+    return module
+
+
+def _load_script(filename: str, namespace: dict[str, object]) -> CodeType:
+    try:
+        with open(filename, "rb") as file:
+            source = file.read()
+    except OSError as error:
+        reason = f"[Errno {error.errno}] {error.strerror}"
+        _write_stderr(f"{sys.executable}: can't open file {filename!r}: {reason}\n")
+        raise SystemExit(2) from None
+    if filename.endswith(".pyc") or source.startswith(MAGIC_NUMBER):
+        loader = SourcelessFileLoader("__main__", filename)
+        namespace["__loader__"] = loader
+        code = loader.get_code("__main__")
+        assert code is not None
+        return code
+    return _compile_script(source, filename)
+
+
+def _compile_script(source: bytes, filename: str) -> CodeType:
+    try:
+        return compile(source, filename, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        undecodable = _undecodable_line(source)
+        if undecodable is None or not str(error.msg).startswith("(unicode error) 'utf-8' codec"):
+            raise
+        line, byte = undecodable
+    # Reading from memory, `compile` words this differently than CPython does when it reads a script.
+    raise SyntaxError(
+        f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {filename} on line {line}, "
+        "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
+    )
+
+
+def _undecodable_line(source: bytes) -> tuple[int, int] | None:
+    """The 1-based line of the first byte that is not UTF-8, and that byte."""
+    try:
+        source.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return source.count(b"\n", 0, error.start) + 1, source[error.start]
+    return None
+
+
+def _compile_command(source: str) -> CodeType:
+    if sys.version_info >= (3, 13):  # tracebacks show the source of `-c` since then
+        import linecache
+
+        lines = [line + "\n" for line in source.splitlines()]
+        linecache.cache[_COMMAND_FILE] = (len(source), None, lines, _COMMAND_FILE)
+    return compile(source + "\n", _COMMAND_FILE, "exec", dont_inherit=True)
+
+
+def _without_recorder(traceback: TracebackType | None) -> TracebackType | None:
+    """Drops the recorder's own frames from the head of a traceback."""
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_RECORDER_DIRECTORY):
+        traceback = traceback.tb_next
+    return traceback
+
+
+def _exit_status(error: SystemExit) -> int:
+    """`_Py_HandleSystemExit`: no code is 0, an integer is itself, anything else is printed and is 1."""
+    try:
+        code: object = error.code
+    except BaseException:  # a subclass may compute its code; CPython then prints the exception itself
+        code = error
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return _as_process_status(code)
+    try:
+        text = str(code)
+    except BaseException:  # CPython prints the line end all the same
+        text = ""
+    _write_stderr(text + "\n")
+    return 1
+
+
+def _as_process_status(code: int) -> int:
+    """What the parent process sees of `exit(code)`: -1 if it does not fit a C long, then masked by the OS."""
+    long_max = 2**31 - 1 if os.name == "nt" else 2**63 - 1
+    if not -long_max - 1 <= code <= long_max:
+        code = -1
+    return code & (0xFFFF_FFFF if os.name == "nt" else 0xFF)
+
+
+def _call_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> int:
+    """`PyErr_PrintEx`: shows `error` through the program's own `sys.excepthook`, whatever that does."""
+    missing: Any = object()
+    hook = getattr(sys, "excepthook", missing)
+    try:
+        sys.audit("sys.excepthook", hook, kind, error, traceback)
+    except RuntimeError:  # an audit hook vetoes the report
+        return _status_of(error)
+    if hook is missing:
+        _write_stderr("sys.excepthook is missing\n")
+        sys.__excepthook__(kind, error, traceback)
+        return _status_of(error)
+    failure = None
+    try:
+        hook(kind, error, traceback)
+    except BaseException as raised:
+        failure = raised
+    if failure is None:
+        return _status_of(error)
+    failure.__traceback__ = _without_recorder(failure.__traceback__)
+    if isinstance(failure, SystemExit):
+        return _exit_status(failure)
+    _write_stderr("Error in sys.excepthook:\n")
+    sys.__excepthook__(type(failure), failure, failure.__traceback__)
+    _write_stderr("\nOriginal exception was:\n")
+    sys.__excepthook__(kind, error, traceback)
+    return _status_of(error)
+
+
+def _status_of(error: BaseException) -> int:
+    """Exactly `KeyboardInterrupt` ends a process by SIGINT; its subclasses are exceptions like any other."""
+    return INTERRUPTED if type(error) is KeyboardInterrupt else 1
+
+
+def _write_stderr(text: str) -> None:
+    """`PySys_WriteStderr`: to the program's stderr, or to the process's where there is none."""
+    stderr = getattr(sys, "stderr", None)
+    try:
+        if stderr is None:
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+        else:
+            stderr.write(text)
+    except Exception:  # nobody is left to tell
+        pass

@@ -1,0 +1,35 @@
+"""Checks the Python side on every interpreter: the stubs against the extension, then pytest."""
+
+from __future__ import annotations
+
+import sys
+
+import extension
+from common import EXTENSION, ROOT, fail, interpreters, run, say
+
+MODULE = f"codetracer_python_recorder.{EXTENSION}"
+
+
+def stubs() -> None:
+    """The .pyi must say exactly what the extension has."""
+    for interpreter in interpreters():
+        extension.ensure(interpreter)
+        say(f"Stubs against the extension, CPython {interpreter.version}")
+        run([interpreter.python, "-m", "mypy.stubtest", MODULE])
+
+
+def tests(arguments: list[str]) -> None:
+    for interpreter in interpreters():
+        extension.ensure(interpreter)
+        say(f"Python tests on CPython {interpreter.version}")
+        run([interpreter.python, "-m", "pytest", "-n", "2", *arguments])
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["stubs"]:
+            stubs()
+        case ["tests", *rest]:
+            tests(rest)
+        case wrong:
+            fail(f"python_tests.py does not know {wrong} ({ROOT})")

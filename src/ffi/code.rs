@@ -1,0 +1,74 @@
+//! The extra slot of code objects: from a code object to what we decided about it, in one load.
+//!
+//! Invariants:
+//! - The slot holds null or a pointer made by `Arc::into_raw::<T>` for the one `T` of this process; CPython calls
+//!   [`release`] when the code object dies, and [`set`] releases what it replaces.
+//! - Reading and writing happen with the GIL held.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+use std::sync::OnceLock;
+
+use pyo3::ffi;
+
+use crate::errors::RecorderResult;
+use crate::runtime::code_entry::CodeEntry;
+
+static SLOT: OnceLock<ffi::Py_ssize_t> = OnceLock::new();
+
+/// The slot index, requested from the interpreter once per process.
+///
+/// # Errors
+/// `ERR_TRACER_INSTALL_CONFLICT` if other tools have taken all of them.
+pub fn reserve_slot(_py: pyo3::Python<'_>) -> RecorderResult<ffi::Py_ssize_t> {
+    if let Some(&slot) = SLOT.get() {
+        return Ok(slot);
+    }
+    // SAFETY: the GIL is held.
+    let slot = unsafe { ffi::PyUnstable_Eval_RequestCodeExtraIndex(release) };
+    if slot < 0 {
+        return Err(crate::enverr!(
+            TracerInstallConflict,
+            "no extra slot of code objects is free: other tools in this process use all of them"
+        ));
+    }
+    Ok(*SLOT.get_or_init(|| slot))
+}
+
+extern "C" fn release(entry: *mut c_void) {
+    if !entry.is_null() {
+        // SAFETY: by the module invariant the pointer came from `Arc::into_raw`.
+        let entry = unsafe { Arc::from_raw(entry.cast::<CodeEntry>()) };
+        entry.code_object_is_gone();
+    }
+}
+
+/// What we decided about a code object, if anything.
+///
+/// # Safety
+/// The GIL is held for `'a`, `code` is a live code object, and the entry is not replaced during `'a`.
+#[inline]
+pub unsafe fn get<'a>(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t) -> Option<&'a CodeEntry> {
+    let mut entry: *mut c_void = std::ptr::null_mut();
+    // SAFETY: caller's promise; a slot that was never written reads as null.
+    unsafe {
+        ffi::PyUnstable_Code_GetExtra(code, slot, &raw mut entry);
+        entry.cast::<CodeEntry>().as_ref()
+    }
+}
+
+/// Remembers a decision; replaces and releases the former one.
+///
+/// # Safety
+/// The GIL is held and `code` is a live code object; no reference from [`get`] to the former entry is in use.
+pub unsafe fn set(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t, entry: Arc<CodeEntry>) {
+    // SAFETY: caller's promise. `SetExtra` itself frees the former value through `release`.
+    unsafe {
+        let raw = Arc::into_raw(entry).cast_mut();
+        if ffi::PyUnstable_Code_SetExtra(code, slot, raw.cast()) != 0 {
+            // Out of memory: without a slot the next event decides again.
+            ffi::PyErr_Clear();
+            drop(Arc::from_raw(raw));
+        }
+    }
+}

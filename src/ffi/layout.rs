@@ -1,0 +1,226 @@
+//! Private layouts of CPython 3.12 and 3.13, and whether they may be used in this process.
+//!
+//! Invariants:
+//! - Nothing here is dereferenced unless [`trusted`] is true: the build is for a version whose layout is written
+//!   down below, the running interpreter is that version, and [`crate::ffi::probe`] found the public API to agree.
+//! - Struct definitions are exact prefixes of CPython's; only the named fields are read, none is written.
+
+use std::ffi::{c_char, c_int, c_uint, c_void};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use pyo3::ffi::{Py_ssize_t, PyObject};
+
+/// `_PyInterpreterFrame`; 3.12 and 3.13 differ in names only.
+#[repr(C)]
+pub(super) struct InterpreterFrame {
+    /// Code object, or `None` for interpreter-internal entry frames (3.13).
+    pub executable: *mut PyObject,
+    pub previous: *mut InterpreterFrame,
+    pub funcobj: *mut PyObject,
+    pub globals: *mut PyObject,
+    pub builtins: *mut PyObject,
+    pub locals: *mut PyObject,
+    pub frame_obj: *mut PyObject,
+    pub instruction: *mut c_void,
+    pub stack_top: c_int,
+    pub return_offset: u16,
+    /// `FRAME_OWNED_BY_*`.
+    pub owner: c_char,
+    pub localsplus: [*mut PyObject; 0],
+}
+
+/// `owner` of the shim frames that CPython pushes on entry to the evaluation loop.
+pub(super) const OWNED_BY_C_STACK: c_char = 3;
+
+#[cfg(not(Py_3_13))]
+#[repr(C)]
+struct CFrame {
+    current_frame: *mut InterpreterFrame,
+}
+
+/// Prefix of `PyThreadState`.
+#[cfg(not(Py_3_13))]
+#[repr(C)]
+struct ThreadState {
+    links: [*mut c_void; 3],
+    status: c_uint,
+    counters: [c_int; 6],
+    cframe: *mut CFrame,
+}
+
+/// Prefix of `PyThreadState`.
+#[cfg(Py_3_13)]
+#[repr(C)]
+struct ThreadState {
+    links: [*mut c_void; 3],
+    eval_breaker: usize,
+    status: c_uint,
+    whence_and_state: [c_int; 2],
+    counters: [c_int; 6],
+    current_frame: *mut InterpreterFrame,
+}
+
+/// The frame the calling thread executes; null if it runs no Python code.
+///
+/// # Safety
+/// The GIL is held and [`trusted`] is true.
+#[inline]
+pub(super) unsafe fn current_frame() -> *mut InterpreterFrame {
+    // SAFETY: with the GIL held there is a current thread state; the layout is trusted (caller).
+    unsafe {
+        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
+        #[cfg(not(Py_3_13))]
+        {
+            let cframe = (*state).cframe;
+            if cframe.is_null() { std::ptr::null_mut() } else { (*cframe).current_frame }
+        }
+        #[cfg(Py_3_13)]
+        {
+            (*state).current_frame
+        }
+    }
+}
+
+/// `PyDictObject`.
+#[repr(C)]
+pub(super) struct Dict {
+    pub head: PyObject,
+    pub used: Py_ssize_t,
+    pub version_tag: u64,
+    pub keys: *mut DictKeys,
+    pub values: *mut DictValues,
+}
+
+/// `PyDictKeysObject` without its trailing tables.
+#[repr(C)]
+pub(super) struct DictKeys {
+    pub refcnt: Py_ssize_t,
+    pub log2_size: u8,
+    pub log2_index_bytes: u8,
+    /// 0 = keys of any type, 1 = all `str`, 2 = shared by instances (all `str`).
+    pub kind: u8,
+    pub version: u32,
+    pub usable: Py_ssize_t,
+    pub nentries: Py_ssize_t,
+    pub indices: [u8; 0],
+}
+
+/// `PyDictUnicodeEntry`.
+#[repr(C)]
+pub(super) struct UnicodeEntry {
+    pub key: *mut PyObject,
+    pub value: *mut PyObject,
+}
+
+impl DictKeys {
+    /// The entries of a table whose keys are all `str`.
+    ///
+    /// # Safety
+    /// `keys` is valid and `kind != 0`.
+    #[inline]
+    pub(super) unsafe fn unicode_entries<'a>(keys: *const DictKeys) -> &'a [UnicodeEntry] {
+        // SAFETY: the entries follow the index table, whose size in bytes is 1 << log2_index_bytes; CPython has
+        // initialised the first `nentries` of them.
+        unsafe {
+            let indices = (&raw const (*keys).indices).cast::<u8>();
+            let entries = indices.add(1usize << (*keys).log2_index_bytes).cast::<UnicodeEntry>();
+            std::slice::from_raw_parts(entries, (*keys).nentries as usize)
+        }
+    }
+}
+
+/// `PyDictValues`: the attribute values of an instance whose keys are shared.
+#[cfg(not(Py_3_13))]
+#[repr(C)]
+pub(super) struct DictValues {
+    pub values: [*mut PyObject; 0],
+}
+#[cfg(Py_3_13)]
+#[repr(C)]
+pub(super) struct DictValues {
+    pub capacity: u8,
+    pub size: u8,
+    pub embedded: u8,
+    pub valid: u8,
+    pub values: [*mut PyObject; 0],
+}
+
+/// `Py_TPFLAGS_MANAGED_DICT`.
+pub(super) const MANAGED_DICT: u64 = 1 << 4;
+/// `Py_TPFLAGS_INLINE_VALUES` (3.13).
+#[cfg(Py_3_13)]
+pub(super) const INLINE_VALUES: u64 = 1 << 2;
+
+/// Where a managed instance keeps its attributes.
+pub(super) enum ManagedDict {
+    /// Values in the order of the type's shared keys.
+    Values(*mut DictValues),
+    /// A real dict; null if none was made yet.
+    Dict(*mut PyObject),
+}
+
+/// # Safety
+/// The GIL is held, [`trusted`] is true, and `object`'s type has the `MANAGED_DICT` flag.
+#[inline]
+pub(super) unsafe fn managed_dict(object: *mut PyObject) -> ManagedDict {
+    // SAFETY: managed objects have a pre-header word at index -3 (GIL builds); see the caller's promise.
+    unsafe {
+        let slot = object.cast::<*mut c_void>().sub(3).read();
+        #[cfg(not(Py_3_13))]
+        {
+            if slot as usize & 1 == 1 {
+                ManagedDict::Values(slot.cast::<u8>().add(1).cast())
+            } else {
+                ManagedDict::Dict(slot.cast())
+            }
+        }
+        #[cfg(Py_3_13)]
+        {
+            if !slot.is_null() {
+                return ManagedDict::Dict(slot.cast());
+            }
+            let flags = pyo3::ffi::PyType_GetFlags(pyo3::ffi::Py_TYPE(object)) as u64;
+            let values = object.add(1).cast::<DictValues>();
+            if flags & INLINE_VALUES != 0 && (*values).valid != 0 {
+                ManagedDict::Values(values)
+            } else {
+                ManagedDict::Dict(std::ptr::null_mut())
+            }
+        }
+    }
+}
+
+const UNKNOWN: u8 = 0;
+const TRUSTED: u8 = 1;
+const REFUSED: u8 = 2;
+static STATE: AtomicU8 = AtomicU8::new(UNKNOWN);
+
+/// Whether the layouts above may be used. One relaxed load: it is asked on the hot path.
+#[inline]
+pub fn trusted() -> bool {
+    STATE.load(Ordering::Relaxed) == TRUSTED
+}
+
+/// Whether the question was answered already.
+pub(super) fn decided() -> bool {
+    STATE.load(Ordering::Relaxed) != UNKNOWN
+}
+
+/// Sets the answer; only [`crate::ffi::probe`] does.
+pub(super) fn decide(trust: bool) {
+    STATE.store(if trust { TRUSTED } else { REFUSED }, Ordering::Relaxed);
+}
+
+/// Whether this build knows the layout of the running interpreter at all.
+pub(super) fn version_is_known() -> bool {
+    // SAFETY: `Py_Version` is a constant of the runtime.
+    let running = unsafe { pyo3::ffi::Py_Version } as u32 >> 16;
+    let built_for = if cfg!(all(Py_3_13, not(Py_3_14))) {
+        0x030d
+    } else if cfg!(all(Py_3_12, not(Py_3_13))) {
+        0x030c
+    } else {
+        return false;
+    };
+    running == built_for && cfg!(target_pointer_width = "64") && !cfg!(Py_GIL_DISABLED)
+}

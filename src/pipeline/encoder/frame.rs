@@ -1,0 +1,246 @@
+//! The variables of the open frames, as bytes ready to be copied behind a step.
+//!
+//! Invariants:
+//! - A frame's `block` is the `Value` events of its set slots in slot order, without gaps; slot i owns
+//!   `block[bounds[i]..bounds[i + 1]]`, and is unset when that is empty.
+//! - So a step costs one copy of the block, and a change costs its own size unless that size differs from the old one.
+//! - Frames that are popped keep their buffers for the next call: calls allocate only while the stack reaches a new
+//!   depth, and what an unusually deep or large frame took is given back.
+
+use crate::pipeline::layout::Malformed;
+
+/// A popped frame keeps at most so many bytes of variables; larger ones are rare and would pile up.
+const KEPT_BLOCK: usize = 16 * 1024;
+/// And at most so many slots.
+const KEPT_SLOTS: usize = 1024;
+/// So many popped frames are kept; a recursion that ends gives the rest back.
+const KEPT_FRAMES: usize = 256;
+
+/// One call in progress.
+#[derive(Debug)]
+pub(super) struct Frame {
+    /// Position of the code object in the stream's definitions.
+    pub code: u32,
+    /// The path of the frame's steps.
+    pub path_id: u32,
+    /// Between `CALL` and `CALL_END`: the `Call` event is not written yet.
+    pub opening: bool,
+    /// Two slots of this frame may have the same name, so a step must look before it shows them.
+    pub repeats_names: bool,
+    /// Variable ids of the slots behind the fixed ones, `None` for those not declared.
+    pub dynamic: Vec<Option<u32>>,
+    block: Vec<u8>,
+    /// One more than there are slots; starts with 0.
+    bounds: Vec<u32>,
+    set_slots: usize,
+}
+
+impl Frame {
+    const fn new() -> Self {
+        Self {
+            code: 0,
+            path_id: 0,
+            opening: false,
+            repeats_names: false,
+            dynamic: Vec::new(),
+            block: Vec::new(),
+            bounds: Vec::new(),
+            set_slots: 0,
+        }
+    }
+
+    /// Makes an empty frame of a retired one.
+    fn open(&mut self, code: u32, path_id: u32, slots: usize) {
+        self.code = code;
+        self.path_id = path_id;
+        self.bounds.resize(slots + 1, 0);
+    }
+
+    /// Forgets all variables, and the memory of more than usual.
+    fn retire(&mut self) {
+        self.set_slots = 0;
+        self.block.clear();
+        self.bounds.clear();
+        self.dynamic.clear();
+        self.block.shrink_to(KEPT_BLOCK);
+        self.bounds.shrink_to(KEPT_SLOTS);
+        self.dynamic.shrink_to(KEPT_SLOTS);
+    }
+
+    /// The `Value` events of all set slots.
+    #[inline]
+    pub(super) fn block(&self) -> &[u8] {
+        &self.block
+    }
+
+    /// How many events [`Self::block`] is.
+    #[inline]
+    pub(super) const fn set_slots(&self) -> usize {
+        self.set_slots
+    }
+
+    pub(super) const fn slots(&self) -> usize {
+        self.bounds.len() - 1
+    }
+
+    /// Makes room for slots up to this number.
+    pub(super) fn grow(&mut self, slots: usize) {
+        if self.slots() < slots {
+            self.bounds.resize(slots + 1, self.block.len() as u32);
+        }
+    }
+
+    /// The `Value` event of a slot, empty when it is not set.
+    #[inline]
+    pub(super) fn fragment(&self, slot: usize) -> &[u8] {
+        match (self.bounds.get(slot), self.bounds.get(slot + 1)) {
+            (Some(&start), Some(&end)) => &self.block[start as usize..end as usize],
+            _ => &[],
+        }
+    }
+
+    /// Gives a slot a new event; an empty one unsets it.
+    #[inline]
+    pub(super) fn replace(&mut self, slot: usize, fragment: &[u8]) -> Result<(), Malformed> {
+        let (Some(&start), Some(&end)) = (self.bounds.get(slot), self.bounds.get(slot + 1)) else {
+            return Err(Malformed);
+        };
+        let (start, end) = (start as usize, end as usize);
+        if end - start == fragment.len() {
+            self.block[start..end].copy_from_slice(fragment);
+            return Ok(());
+        }
+        self.replace_and_move(slot, start, end, fragment)
+    }
+
+    fn replace_and_move(&mut self, slot: usize, start: usize, end: usize, new: &[u8]) -> Result<(), Malformed> {
+        let old_len = self.block.len();
+        let new_len = old_len - (end - start) + new.len();
+        u32::try_from(new_len).map_err(|_| Malformed)?;
+        self.set_slots = self.set_slots + usize::from(start == end) - usize::from(new.is_empty());
+        if end == old_len {
+            self.block.truncate(start);
+            self.block.extend_from_slice(new);
+        } else {
+            if new_len > old_len {
+                self.block.resize(new_len, 0);
+            }
+            self.block.copy_within(end..old_len, start + new.len());
+            self.block.truncate(new_len);
+            self.block[start..start + new.len()].copy_from_slice(new);
+        }
+        // Modulo 2^32 the same step up or down; each bound stays within the block, so within u32.
+        let shift = (new_len as u32).wrapping_sub(old_len as u32);
+        for bound in &mut self.bounds[slot + 1..] {
+            *bound = bound.wrapping_add(shift);
+        }
+        Ok(())
+    }
+}
+
+/// The open frames, innermost last.
+#[derive(Debug, Default)]
+pub(super) struct FrameStack {
+    /// Open frames, then popped ones that wait to be used again.
+    frames: Vec<Frame>,
+    depth: usize,
+}
+
+impl FrameStack {
+    pub(super) const fn depth(&self) -> usize {
+        self.depth
+    }
+
+    #[inline]
+    pub(super) fn top(&mut self) -> Result<&mut Frame, Malformed> {
+        self.frames[..self.depth].last_mut().ok_or(Malformed)
+    }
+
+    /// The innermost frame, to look at.
+    pub(super) fn peek(&self) -> Option<&Frame> {
+        self.frames[..self.depth].last()
+    }
+
+    /// Opens a frame without variables.
+    pub(super) fn push(&mut self, code: u32, path_id: u32, slots: usize) -> &mut Frame {
+        if self.depth == self.frames.len() {
+            self.frames.push(Frame::new());
+        }
+        let frame = &mut self.frames[self.depth];
+        self.depth += 1;
+        frame.open(code, path_id, slots);
+        frame
+    }
+
+    /// Closes the innermost frame, if there is one.
+    pub(super) fn pop(&mut self) {
+        let Some(last) = self.depth.checked_sub(1) else { return };
+        self.depth = last;
+        self.frames[last].retire();
+        if self.frames.len() - self.depth > KEPT_FRAMES {
+            self.frames.pop();
+        }
+    }
+
+    /// Closes all frames and gives their memory back.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Against the obvious model: a list of byte strings, joined for every step.
+        #[test]
+        fn the_block_is_the_fragments_in_slot_order(
+            changes in prop::collection::vec((0usize..9, prop::collection::vec(any::<u8>(), 0..5)), 0..60),
+        ) {
+            let mut frame = Frame::new();
+            frame.open(0, 0, 6);
+            let mut model: Vec<Vec<u8>> = vec![Vec::new(); 6];
+            for (slot, fragment) in changes {
+                if slot >= frame.slots() {
+                    prop_assert_eq!(frame.replace(slot, &fragment), Err(Malformed));
+                    frame.grow(slot + 1);
+                    model.resize(slot + 1, Vec::new());
+                }
+                frame.replace(slot, &fragment).unwrap();
+                model[slot] = fragment;
+                prop_assert_eq!(frame.block(), model.concat());
+                prop_assert_eq!(frame.set_slots(), model.iter().filter(|fragment| !fragment.is_empty()).count());
+                for (slot, fragment) in model.iter().enumerate() {
+                    prop_assert_eq!(frame.fragment(slot), fragment);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_frame_is_empty_when_it_is_used_again() {
+        let mut stack = FrameStack::default();
+        stack.push(1, 2, 3).replace(1, b"old").unwrap();
+        stack.pop();
+        let frame = stack.push(4, 5, 2);
+        assert_eq!((frame.block(), frame.set_slots(), frame.slots()), (&b""[..], 0, 2));
+    }
+
+    #[test]
+    fn memory_of_large_and_deep_frames_is_given_back() {
+        let mut stack = FrameStack::default();
+        stack.push(0, 0, 1).replace(0, &vec![0; 1 << 20]).unwrap();
+        for _ in 0..10_000 {
+            stack.push(0, 0, 1);
+        }
+        for _ in 0..10_001 {
+            stack.pop();
+        }
+        assert_eq!(stack.depth(), 0);
+        assert!(stack.frames.len() <= KEPT_FRAMES);
+        assert!(stack.frames[0].block.capacity() <= KEPT_BLOCK);
+        assert_eq!(stack.top().err(), Some(Malformed));
+    }
+}

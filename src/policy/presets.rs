@@ -1,0 +1,57 @@
+//! Policies with a name: each is the TOML it stands for, nothing more.
+
+/// A named policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Preset {
+    pub name: &'static str,
+    /// The policy file it stands for.
+    pub toml: &'static str,
+}
+
+/// Every preset.
+pub const PRESETS: [Preset; 3] = [
+    Preset { name: "full", toml: "# Everything: the built-in defaults.\n" },
+    Preset {
+        name: "calls",
+        toml: "# Calls with their arguments and return values; no lines, no variables.\n\
+               [events]\nlines = false\n\n[values]\nglobals = \"off\"\n",
+    },
+    Preset {
+        name: "off",
+        toml: "# Nothing: the program runs as if the recorder were not there.\n\
+               [events]\nlines = false\ncalls = false\nreturns = false\nexceptions = false\n\n\
+               [io_capture]\nline_proxies = false\nfd_fallback = false\n",
+    },
+];
+
+/// Presets that are planned and that this version refuses rather than ignores.
+pub const UNSUPPORTED_PRESETS: [&str; 2] = ["sampled", "flight-recorder"];
+
+/// The preset of this name.
+pub fn find(name: &str) -> Option<Preset> {
+    PRESETS.into_iter().find(|preset| preset.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file;
+    use super::super::layer::{Origin, resolve};
+    use super::super::model::{Globals, RecorderPolicy};
+    use super::*;
+
+    #[test]
+    fn presets_do_what_they_say() {
+        let policy = |name: &str| {
+            let preset = find(name).unwrap();
+            let layer = file::parse(preset.toml, |_| Origin::Preset(preset.name)).unwrap();
+            (*resolve(&[&layer]).unwrap().policy).clone()
+        };
+        assert_eq!(policy("full"), RecorderPolicy::default());
+        let calls = policy("calls");
+        assert!(!calls.events.lines && calls.events.calls && calls.events.returns && calls.events.exceptions);
+        assert_eq!(calls.values.globals, Globals::Off);
+        let off = policy("off");
+        assert!(off.events.none() && !off.io_capture.line_proxies);
+        assert!(!calls.events.none());
+    }
+}

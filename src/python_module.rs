@@ -1,0 +1,82 @@
+//! The extension module: thin functions over [`crate::session`], [`crate::policy`] and [`crate::format`].
+//!
+//! Invariants: arguments are checked here, work is done elsewhere; every error leaves as a class of
+//! [`crate::errors::python`].
+
+use std::path::PathBuf;
+
+use pyo3::prelude::*;
+
+use crate::session::{self, StartOptions, bootstrap::filesystem};
+use crate::trace_filter::Framework;
+
+/// Starts recording into `path` (a directory, created if need be).
+#[pyfunction]
+#[pyo3(signature = (path, format, activation_path=None, trace_filter=None, test_framework=None))]
+fn start_tracing(
+    py: Python<'_>,
+    path: PathBuf,
+    format: &str,
+    activation_path: Option<PathBuf>,
+    trace_filter: Option<Vec<PathBuf>>,
+    test_framework: Option<&str>,
+) -> PyResult<()> {
+    let framework = match test_framework {
+        None => None,
+        Some("pytest") => Some(Framework::Pytest),
+        Some("unittest") => Some(Framework::Unittest),
+        Some(other) => {
+            return Err(
+                crate::usage!(Unknown, "unknown test framework '{other}' (expected 'pytest' or 'unittest')").into()
+            );
+        }
+    };
+    let options = StartOptions {
+        path,
+        format: filesystem::parse_format(format)?,
+        activation_path,
+        filters: trace_filter.unwrap_or_default(),
+        framework,
+    };
+    Ok(session::start(py, options)?)
+}
+
+/// Ends the recording and finishes its files.
+#[pyfunction]
+#[pyo3(signature = (exit_code=None))]
+fn stop_tracing(py: Python<'_>, exit_code: Option<i64>) -> PyResult<()> {
+    Ok(session::stop(py, exit_code)?)
+}
+
+/// Makes everything recorded so far durable.
+#[pyfunction]
+fn flush_tracing(py: Python<'_>) -> PyResult<()> {
+    Ok(session::flush(py)?)
+}
+
+/// Whether a recording is running.
+#[pyfunction]
+fn is_tracing() -> bool {
+    session::is_tracing()
+}
+
+/// Names of the cargo features of this build.
+const FEATURES: &[&str] = &[
+    #[cfg(feature = "integration-test")]
+    "integration-test",
+];
+
+/// The extension module `codetracer_python_recorder.codetracer_python_recorder`.
+#[pymodule]
+fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    crate::errors::python::register(module)?;
+    crate::policy::ffi::register(module)?;
+    crate::format::ffi::register(module)?;
+    module.add_function(wrap_pyfunction!(start_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(stop_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(flush_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(is_tracing, module)?)?;
+    module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
+    module.add("FEATURES", pyo3::types::PyTuple::new(module.py(), FEATURES)?)?;
+    Ok(())
+}

@@ -1,0 +1,93 @@
+//! The activation gate: recording is held until the interpreter enters one file, and while any frame of it is active.
+//!
+//! Invariants:
+//! - Without an activation path the gate is always open.
+//! - `enter` and `leave` are called in pairs by the shadow stacks, with the GIL held; the count is exact whatever way
+//!   a frame is left.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Decides whether events are recorded now.
+#[derive(Debug)]
+pub struct ActivationGate {
+    /// Canonical path of the file, symlinks resolved.
+    file: Option<PathBuf>,
+    active: AtomicUsize,
+}
+
+impl ActivationGate {
+    /// `path`: the file that switches recording on; relative to `cwd`.
+    pub fn new(path: Option<&Path>, cwd: &Path) -> Self {
+        let file = path.map(|path| canonical(&cwd.join(path)));
+        Self { file, active: AtomicUsize::new(0) }
+    }
+
+    /// No file was named: everything is recorded.
+    pub fn is_unconditional(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Events are recorded.
+    #[inline]
+    pub fn is_open(&self) -> bool {
+        self.file.is_none() || self.active.load(Ordering::Relaxed) > 0
+    }
+
+    /// Code of this (absolute) path switches recording on.
+    pub fn is_activated_by(&self, path: &Path) -> bool {
+        self.file.as_deref().is_some_and(|file| file == path || file == canonical(path))
+    }
+
+    /// A frame of the file is entered.
+    #[inline]
+    pub fn enter(&self) {
+        self.active.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A frame of the file is left.
+    #[inline]
+    pub fn leave(&self) {
+        self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn canonical(path: &Path) -> PathBuf {
+    std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_path_the_gate_is_open() {
+        assert!(ActivationGate::new(None, Path::new("/")).is_open());
+    }
+
+    #[test]
+    fn the_gate_is_open_while_any_frame_of_the_file_is_active() {
+        let gate = ActivationGate::new(Some(Path::new("main.py")), Path::new("/nowhere"));
+        assert!(!gate.is_open());
+        assert!(gate.is_activated_by(Path::new("/nowhere/main.py")));
+        assert!(!gate.is_activated_by(Path::new("/nowhere/other.py")));
+        gate.enter();
+        gate.enter();
+        gate.leave();
+        assert!(gate.is_open());
+        gate.leave();
+        assert!(!gate.is_open());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_symlink_to_the_file_activates_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real.py");
+        std::fs::write(&real, "").unwrap();
+        let link = dir.path().join("link.py");
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        let gate = ActivationGate::new(Some(&link), dir.path());
+        assert!(gate.is_activated_by(&real) && gate.is_activated_by(&link));
+    }
+}

@@ -1,0 +1,14 @@
+//! Everything that happens on the interpreter thread: deciding about code objects, mirroring the call stack,
+//! snapshotting values.
+//!
+//! Invariants: see `architecture.md`, "Rules of the hot path". Nothing here waits with the GIL, takes a lock a worker
+//! can hold, or runs code of the program.
+
+pub mod activation;
+pub mod code_entry;
+pub mod inject;
+pub mod namespace;
+pub mod slots;
+pub mod thread;
+pub mod tracer;
+pub mod value;

@@ -1,0 +1,182 @@
+//! What was last sent of each variable, and the sending of what changed.
+//!
+//! Invariants:
+//! - A variable is compared by content: numbers by value, strings by their characters, everything else by the bytes
+//!   of its snapshot. Identity is never taken for equality: an address can be reused, a list can change in place.
+//! - Nothing refers to the program's objects: a cache holds copies of bytes only.
+//! - Buffers are reused: in the steady state an update allocates nothing.
+
+use crate::ffi::object::{Int, Kind, Obj, Text};
+use crate::pipeline::layout::{Put, record, value as tag};
+use crate::runtime::value::{NamePolicy, Snapshotter, redacted};
+use crate::trace_filter::ValueAction;
+
+/// Not bound.
+const UNBOUND: u8 = 0;
+/// Not known to the encoder; differs from everything.
+const STALE: u8 = 1;
+/// Hidden.
+const REDACTED: u8 = 2;
+/// `bytes` holds the whole snapshot.
+const SNAPSHOT: u8 = 3;
+
+/// What the encoder knows of one variable.
+#[derive(Debug, Default)]
+pub struct SlotCache {
+    /// One of the constants above, or the tag of a scalar in the compact layout.
+    state: u8,
+    scalar: u64,
+    bytes: Vec<u8>,
+}
+
+impl SlotCache {
+    /// A new frame: nothing is bound.
+    #[inline]
+    pub fn reset(&mut self) {
+        self.state = UNBOUND;
+    }
+
+    /// The encoder may hold anything.
+    #[inline]
+    pub fn invalidate(&mut self) {
+        self.state = STALE;
+    }
+
+    #[inline]
+    pub fn is_bound(&self) -> bool {
+        self.state != UNBOUND
+    }
+
+    /// Sends that the variable is not bound (any more), if the encoder does not know.
+    #[inline]
+    pub fn unset(&mut self, slot: u16, out: &mut Vec<u8>) {
+        if self.state != UNBOUND {
+            self.state = UNBOUND;
+            out.put_u8(record::UNSET);
+            out.put_u16(slot);
+        }
+    }
+
+    /// Sends the mark of a hidden value, if the encoder does not have it; true if it was sent.
+    #[inline]
+    pub fn redact(&mut self, slot: u16, out: &mut Vec<u8>) -> bool {
+        if self.state == REDACTED {
+            return false;
+        }
+        self.state = REDACTED;
+        head(slot, out);
+        redacted(out);
+        true
+    }
+
+    /// Sends the value, if it is not what the encoder has.
+    #[inline]
+    pub fn set(
+        &mut self,
+        slot: u16,
+        object: Obj<'_>,
+        snapshotter: &mut Snapshotter,
+        policy: &mut dyn NamePolicy,
+        out: &mut Vec<u8>,
+    ) {
+        match object.kind() {
+            (Kind::Int, true) if object.int_bits() <= 60 => {
+                if let Int::Small(n) = object.int_value() {
+                    self.scalar(slot, tag::INT, n as u64, out);
+                }
+            }
+            (Kind::Float, true) => self.scalar(slot, tag::FLOAT, object.float_value().to_bits(), out),
+            (Kind::None, _) => self.constant(slot, tag::NONE, out),
+            (Kind::Bool, _) => self.constant(slot, if object.is_true() { tag::TRUE } else { tag::FALSE }, out),
+            (Kind::Str, true) => match object.text() {
+                Text::Ascii(text) if text.len() <= snapshotter.limits.max_string => self.text(slot, text, out),
+                _ => self.snapshot(slot, object, snapshotter, policy, out),
+            },
+            _ => self.snapshot(slot, object, snapshotter, policy, out),
+        }
+    }
+
+    #[inline]
+    fn scalar(&mut self, slot: u16, tag: u8, bits: u64, out: &mut Vec<u8>) {
+        if self.state == tag && self.scalar == bits {
+            return;
+        }
+        self.state = tag;
+        self.scalar = bits;
+        head(slot, out);
+        out.put_u8(tag);
+        out.put_u64(bits);
+    }
+
+    #[inline]
+    fn constant(&mut self, slot: u16, tag: u8, out: &mut Vec<u8>) {
+        if self.state != tag {
+            self.state = tag;
+            head(slot, out);
+            out.put_u8(tag);
+        }
+    }
+
+    #[inline]
+    fn text(&mut self, slot: u16, text: &str, out: &mut Vec<u8>) {
+        if self.state == tag::STR && self.bytes == text.as_bytes() {
+            return;
+        }
+        self.state = tag::STR;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(text.as_bytes());
+        head(slot, out);
+        out.put_str(text);
+    }
+
+    fn snapshot(
+        &mut self,
+        slot: u16,
+        object: Obj<'_>,
+        snapshotter: &mut Snapshotter,
+        policy: &mut dyn NamePolicy,
+        out: &mut Vec<u8>,
+    ) {
+        let start = out.len();
+        head(slot, out);
+        let value_at = out.len();
+        snapshotter.write(object, policy, out);
+        if self.state == SNAPSHOT && self.bytes == out[value_at..] {
+            out.truncate(start);
+            return;
+        }
+        self.state = SNAPSHOT;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(&out[value_at..]);
+    }
+}
+
+#[inline]
+fn head(slot: u16, out: &mut Vec<u8>) {
+    out.put_u8(record::SET);
+    out.put_u16(slot);
+}
+
+/// Sends one variable as the filter says; returns true if a value was hidden or dropped by this call.
+#[inline]
+pub fn update(
+    cache: &mut SlotCache,
+    slot: u16,
+    object: Option<Obj<'_>>,
+    action: ValueAction,
+    snapshotter: &mut Snapshotter,
+    policy: &mut dyn NamePolicy,
+    out: &mut Vec<u8>,
+) -> bool {
+    match (object, action) {
+        (None, _) => cache.unset(slot, out),
+        (Some(object), ValueAction::Allow) => cache.set(slot, object, snapshotter, policy, out),
+        (Some(_), ValueAction::Redact) => return cache.redact(slot, out),
+        (Some(_), ValueAction::Drop) => {
+            let first = cache.state == STALE || cache.state == UNBOUND;
+            cache.state = REDACTED;
+            return first;
+        }
+    }
+    false
+}

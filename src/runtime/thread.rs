@@ -1,0 +1,469 @@
+//! One thread's recorder: its shadow stack, what the encoder knows of each variable, and its stream.
+//!
+//! Invariants:
+//! - The shadow stack mirrors the recorded frames of the thread. A frame is known by its address; events that arrive
+//!   for another frame than the top one first bring the stack in step (CPython leaves out some events, e.g. for a
+//!   suspended generator that is closed).
+//! - Whatever was sent, the stream is balanced: every push record has its pop.
+//! - Records of one event are published together or not at all; after a loss the stack is sent again and every cached
+//!   value counts as unknown.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::errors::RecorderError;
+use crate::ffi;
+use crate::ffi::frame::Frame;
+use crate::ffi::object::{Kind, Obj};
+use crate::monitoring::CodeObjectWrapper;
+use crate::pipeline::layout::{LossCause, Put, record, value as tag};
+use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
+use crate::runtime::code_entry::{Namespace, TracedCode};
+use crate::runtime::namespace::{NamespaceView, Shown, Sink};
+use crate::runtime::slots::{SlotCache, update};
+use crate::runtime::tracer::filtering::{self, NameDecisions};
+use crate::runtime::tracer::shared::Shared;
+use crate::runtime::value::{Snapshotter, dropped, redacted};
+use crate::trace_filter::{ValueAction, ValueKind};
+
+thread_local! {
+    static RECORDER: RefCell<Option<Box<ThreadRecorder>>> = const { RefCell::new(None) };
+}
+
+/// How long one wait for room in the queue lasts before the state of the pipeline is looked at again.
+const WAIT_SLICE: Duration = Duration::from_millis(100);
+
+/// A frame on the shadow stack.
+#[derive(Debug)]
+struct ShadowFrame {
+    id: usize,
+    code: u32,
+    /// Its first slot in `ThreadRecorder::slots`, and how many it has.
+    base: usize,
+    count: usize,
+    activates: bool,
+    namespace: Option<Box<NamespaceView>>,
+}
+
+/// What a frame is entered by.
+pub enum Entry<'a> {
+    /// A call, with arguments.
+    Call,
+    /// A generator or coroutine goes on.
+    Resume,
+    /// … with an exception thrown into it.
+    Throw(Obj<'a>),
+}
+
+/// See the module docs.
+#[derive(Debug)]
+pub struct ThreadRecorder {
+    shared: Arc<Shared>,
+    producer: StreamProducer,
+    /// The records of the current event.
+    out: Vec<u8>,
+    stack: Vec<ShadowFrame>,
+    slots: Vec<SlotCache>,
+    snapshotter: Snapshotter,
+    decisions: NameDecisions,
+    /// Frames the encoder has: the height of the stack when records were published last.
+    published_depth: usize,
+    /// How many of these are certainly still the same: the lowest height since then.
+    kept_floor: usize,
+    /// Events lost since then.
+    lost_events: u64,
+    /// The frames that ran already when this thread's first event came have been entered.
+    joined: bool,
+}
+
+/// Runs `work` with the calling thread's recorder of this session, made if need be.
+///
+/// Does nothing if the thread is inside its recorder already: then the event comes from our own doing.
+#[inline]
+pub fn with_recorder<T>(shared: &Arc<Shared>, work: impl FnOnce(&mut ThreadRecorder) -> T) -> Option<T> {
+    RECORDER.with(|cell| {
+        let mut guard = cell.try_borrow_mut().ok()?;
+        let recorder = match &mut *guard {
+            Some(recorder) if recorder.shared.generation == shared.generation => recorder,
+            other => other.insert(Box::new(ThreadRecorder::new(shared))),
+        };
+        Some(work(recorder))
+    })
+}
+
+/// Lets go of the calling thread's recorder, so that its stream is closed.
+pub fn release_recorder() {
+    let recorder = RECORDER.with(|cell| cell.try_borrow_mut().ok().and_then(|mut guard| guard.take()));
+    drop(recorder);
+}
+
+/// In a forked child: forgets the parent's recorder without touching anything it shares with the parent's threads.
+pub fn forget_recorder() {
+    std::mem::forget(RECORDER.with(|cell| cell.try_borrow_mut().ok().and_then(|mut guard| guard.take())));
+}
+
+impl ThreadRecorder {
+    fn new(shared: &Arc<Shared>) -> Self {
+        let native_id = ffi::python_types::native_thread_id();
+        let name = ffi::python_types::current_thread_name().unwrap_or_else(|| format!("thread-{native_id}"));
+        Self {
+            shared: Arc::clone(shared),
+            producer: shared.pipeline.open_stream(StreamInfo { name, native_id }),
+            out: Vec::with_capacity(4096),
+            stack: Vec::new(),
+            slots: Vec::new(),
+            snapshotter: Snapshotter::new(shared.limits, Arc::clone(&shared.types)),
+            decisions: NameDecisions::default(),
+            published_depth: 0,
+            kept_floor: 0,
+            lost_events: 0,
+            joined: false,
+        }
+    }
+
+    /// Whether this frame is on the stack; then it is the top one afterwards.
+    fn bring_to_top(&mut self, frame: usize) -> bool {
+        if self.stack.last().is_some_and(|top| top.id == frame) {
+            return true;
+        }
+        self.unwind_to(frame)
+    }
+
+    #[cold]
+    fn unwind_to(&mut self, frame: usize) -> bool {
+        let Some(index) = self.stack.iter().rposition(|known| known.id == frame) else { return false };
+        while self.stack.len() > index + 1 {
+            // Frames that ended without an event.
+            self.out.put_u8(record::RETURN);
+            self.out.put_u8(tag::NONE);
+            self.pop();
+        }
+        true
+    }
+
+    fn pop(&mut self) {
+        if let Some(frame) = self.stack.pop() {
+            if frame.activates {
+                self.shared.gate.leave();
+            }
+            self.kept_floor = self.kept_floor.min(self.stack.len());
+        }
+    }
+
+    /// A frame starts or goes on.
+    pub fn enter(&mut self, frame: Frame<'_>, code: &TracedCode, entry: &Entry<'_>) -> Result<(), Box<RecorderError>> {
+        self.resume_after_loss();
+        self.join_running_callers(frame)?;
+        self.push_frame(frame, code, entry)?;
+        self.publish();
+        Ok(())
+    }
+
+    /// Once per thread: enters the recorded frames that were running before its first event, outermost first, so that
+    /// what follows nests as the program does.
+    fn join_running_callers(&mut self, frame: Frame<'_>) -> Result<(), Box<RecorderError>> {
+        if self.joined {
+            return Ok(());
+        }
+        self.joined = true;
+        if !self.shared.gate.is_unconditional() {
+            return Ok(());
+        }
+        let mut callers = Vec::new();
+        let mut next = frame.previous();
+        while let Some(caller) = next {
+            callers.push(caller);
+            next = caller.previous();
+        }
+        let shared = Arc::clone(&self.shared);
+        for caller in callers.into_iter().rev() {
+            let Some(code) = caller.code().map(CodeObjectWrapper::new) else { continue };
+            if let Some(traced) = filtering::known_entry(&shared, code).and_then(|entry| entry.traced.as_deref()) {
+                self.push_frame(caller, traced, &Entry::Call)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn push_frame(&mut self, frame: Frame<'_>, code: &TracedCode, entry: &Entry<'_>) -> Result<(), Box<RecorderError>> {
+        let base = self.stack.last().map_or(0, |top| top.base + top.count);
+        let count = code.fixed.len() + code.globals.len();
+        if self.slots.len() < base + count {
+            self.slots.resize_with(base + count, SlotCache::default);
+        }
+        for cache in &mut self.slots[base..base + count] {
+            cache.reset();
+        }
+        let namespace = (code.namespace != Namespace::None).then(Box::default);
+        if code.activates {
+            self.shared.gate.enter();
+        }
+        self.stack.push(ShadowFrame {
+            id: frame.id(),
+            code: code.id,
+            base,
+            count,
+            activates: code.activates,
+            namespace,
+        });
+        self.snapshotter.begin_step(self.out.len());
+        match entry {
+            Entry::Call => {
+                self.shared.injection.check(crate::runtime::inject::Stage::TargetArgs)?;
+                self.out.put_u8(record::CALL);
+                self.out.put_u32(code.id);
+                for &slot in &code.parameters {
+                    self.update_fixed(frame, code, base, usize::from(slot), ValueKind::Argument);
+                }
+                self.out.put_u8(record::CALL_END);
+            }
+            Entry::Resume => {
+                self.out.put_u8(record::RESUME);
+                self.out.put_u32(code.id);
+            }
+            Entry::Throw(exception) => {
+                self.out.put_u8(record::THROW);
+                self.out.put_u32(code.id);
+                self.snapshotter.write(*exception, &mut self.decisions.of(code), &mut self.out);
+            }
+        }
+        Ok(())
+    }
+
+    /// The value in a fast slot, its cell opened.
+    #[inline]
+    fn fixed_value<'f>(frame: Frame<'f>, code: &TracedCode, index: usize) -> Option<Obj<'f>> {
+        let slot = &code.fixed[index];
+        let found = frame.slot(index, slot.name)?;
+        if slot.in_cell && found.is_cell() { found.cell_content() } else { Some(found) }
+    }
+
+    #[inline]
+    fn update_fixed(&mut self, frame: Frame<'_>, code: &TracedCode, base: usize, index: usize, kind: ValueKind) {
+        let value = Self::fixed_value(frame, code, index);
+        let slot = &code.fixed[index];
+        let hidden = update(
+            &mut self.slots[base + index],
+            index as u16,
+            value,
+            slot.action,
+            &mut self.snapshotter,
+            &mut self.decisions.of(code),
+            &mut self.out,
+        );
+        if hidden {
+            self.shared.stats.count(slot.action, kind);
+        }
+    }
+
+    /// A line is about to run. `late` frames (already running when recording began) are entered first.
+    pub fn step(&mut self, frame: Frame<'_>, code: &TracedCode, line: u32) -> Result<(), Box<RecorderError>> {
+        self.resume_after_loss();
+        if !self.bring_to_top(frame.id()) {
+            self.join_running_callers(frame)?;
+            self.push_frame(frame, code, &Entry::Call)?;
+        }
+        self.snapshotter.begin_step(self.out.len());
+        let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
+        for index in 0..code.fixed.len() {
+            self.update_fixed(frame, code, base, index, ValueKind::Local);
+        }
+        if !code.globals.is_empty() {
+            self.update_globals(frame, code, base);
+        }
+        if code.namespace != Namespace::None {
+            self.update_namespace(frame, code);
+        }
+        self.out.put_u8(record::STEP);
+        self.out.put_u32(line);
+        self.publish();
+        Ok(())
+    }
+
+    fn update_globals(&mut self, frame: Frame<'_>, code: &TracedCode, base: usize) {
+        let Some(globals) = frame.globals() else { return };
+        if globals.kind().0 != Kind::Dict {
+            return;
+        }
+        let first = code.fixed.len();
+        for (index, slot) in code.globals.iter().enumerate() {
+            let mut hint = slot.hint.load(Ordering::Relaxed);
+            let before = hint;
+            let value = globals
+                .dict_get(globals.kept_alive(slot.name), &mut hint)
+                .filter(|value| !matches!(value.kind().0, Kind::Function | Kind::Module | Kind::Type));
+            if hint != before {
+                slot.hint.store(hint, Ordering::Relaxed);
+            }
+            let hidden = update(
+                &mut self.slots[base + first + index],
+                (first + index) as u16,
+                value,
+                slot.action,
+                &mut self.snapshotter,
+                &mut self.decisions.of(code),
+                &mut self.out,
+            );
+            if hidden {
+                self.shared.stats.count(slot.action, ValueKind::Global);
+            }
+        }
+    }
+
+    fn update_namespace(&mut self, frame: Frame<'_>, code: &TracedCode) {
+        let (namespace, shown) = match code.namespace {
+            Namespace::None => return,
+            Namespace::Module => (frame.namespace(), Shown::Module),
+            Namespace::Local => (frame.namespace(), Shown::Local),
+            Namespace::AllGlobals => (frame.globals(), Shown::GlobalData),
+        };
+        let Some(namespace) = namespace else { return };
+        let Some(view) = self.stack.last_mut().and_then(|top| top.namespace.as_mut()) else { return };
+        let resolution = &code.resolution;
+        let mut action_of = |name: &str| match shown {
+            Shown::GlobalData => resolution.action(ValueKind::Global, name),
+            Shown::Local => resolution.action(ValueKind::Local, name),
+            Shown::Module => {
+                stricter(resolution.action(ValueKind::Global, name), resolution.action(ValueKind::Local, name))
+            }
+        };
+        let mut policy = self.decisions.of(code);
+        let mut sink = Sink { snapshotter: &mut self.snapshotter, policy: &mut policy, out: &mut self.out };
+        let hidden = view.sync(namespace, shown, code.fixed.len() + code.globals.len(), &mut action_of, &mut sink);
+        if hidden > 0 {
+            self.shared.stats.count_many(ValueAction::Redact, ValueKind::Global, hidden);
+        }
+    }
+
+    /// The frame is left (return, yield, unwind). Frames that are not on the stack are none of ours.
+    pub fn leave(&mut self, frame: Frame<'_>, code: &TracedCode, value: Obj<'_>, raised: bool) {
+        self.resume_after_loss();
+        if !self.bring_to_top(frame.id()) {
+            self.publish();
+            return;
+        }
+        self.snapshotter.begin_step(self.out.len());
+        self.out.put_u8(record::RETURN);
+        let recorded = if raised { self.shared.record_exceptions } else { self.shared.record_returns };
+        match code.return_action {
+            _ if !recorded => self.out.put_u8(tag::NONE),
+            ValueAction::Allow => self.snapshotter.write(value, &mut self.decisions.of(code), &mut self.out),
+            ValueAction::Redact => redacted(&mut self.out),
+            ValueAction::Drop => dropped(&mut self.out),
+        }
+        if code.return_action != ValueAction::Allow {
+            self.shared.stats.count(code.return_action, ValueKind::Return);
+        }
+        self.pop();
+        self.publish();
+    }
+
+    /// Forgets what was composed for an event that failed; the stack stays as the encoder knows it.
+    pub fn abandon_event(&mut self) {
+        self.mark_loss();
+    }
+
+    /// Closes every frame of the stack.
+    pub fn close(&mut self) {
+        self.out.clear();
+        while !self.stack.is_empty() {
+            self.out.put_u8(record::RETURN);
+            self.out.put_u8(tag::NONE);
+            self.pop();
+        }
+        if self.lost_events == 0 {
+            self.publish();
+        }
+    }
+
+    /// Hands the event's records over.
+    #[inline]
+    fn publish(&mut self) {
+        if self.out.is_empty() {
+            return;
+        }
+        match self.producer.push(&self.out) {
+            Pushed::Stored => self.published(),
+            other => self.publish_slowly(other),
+        }
+    }
+
+    #[cold]
+    fn publish_slowly(&mut self, mut result: Pushed) {
+        while result == Pushed::NoRoom && self.shared.block_when_full && !self.shared.pipeline.has_failed() {
+            let producer = &mut self.producer;
+            let waited = ffi::monitoring::without_gil(|| producer.wait_for_room(WAIT_SLICE));
+            result = if waited == Pushed::Stored { self.producer.push(&self.out) } else { waited };
+        }
+        match result {
+            Pushed::Stored => self.published(),
+            Pushed::NoRoom => self.mark_loss(),
+            Pushed::Ended => {
+                self.mark_loss();
+                self.shared.stop_soon();
+            }
+        }
+    }
+
+    #[inline]
+    fn published(&mut self) {
+        self.out.clear();
+        self.published_depth = self.stack.len();
+        self.kept_floor = self.published_depth;
+    }
+
+    fn mark_loss(&mut self) {
+        self.out.clear();
+        self.producer.shared().lost.fetch_add(1, Ordering::Relaxed);
+        self.lost_events += 1;
+    }
+
+    /// If events were lost: says so, and sends the stack as it is now.
+    #[inline]
+    fn resume_after_loss(&mut self) {
+        if self.lost_events > 0 {
+            self.send_stack_again();
+        }
+    }
+
+    #[cold]
+    fn send_stack_again(&mut self) {
+        let mut records = Vec::new();
+        records.put_u8(record::LOST);
+        records.put_u8(LossCause::QueueFull as u8);
+        records.put_u64(self.lost_events);
+        for _ in self.kept_floor..self.published_depth {
+            records.put_u8(record::RETURN);
+            records.put_u8(tag::NONE);
+        }
+        for frame in &self.stack[self.kept_floor..] {
+            records.put_u8(record::RESUME);
+            records.put_u32(frame.code);
+        }
+        if self.producer.push(&records) != Pushed::Stored {
+            return;
+        }
+        self.lost_events = 0;
+        self.published();
+        for cache in &mut self.slots {
+            cache.invalidate();
+        }
+        for frame in &mut self.stack {
+            if let Some(view) = &mut frame.namespace {
+                view.invalidate();
+            }
+        }
+    }
+}
+
+/// The one that shows less.
+pub fn stricter(a: ValueAction, b: ValueAction) -> ValueAction {
+    use ValueAction::{Allow, Drop, Redact};
+    match (a, b) {
+        (Drop, _) | (_, Drop) => Drop,
+        (Redact, _) | (_, Redact) => Redact,
+        (Allow, Allow) => Allow,
+    }
+}

@@ -1,0 +1,161 @@
+//! The callbacks: one load to the decision about the code object, then to the thread's recorder.
+//!
+//! Invariants:
+//! - A code object that is not recorded is disabled at its first event and has no line events.
+//! - While the activation gate is closed nothing is recorded, and code is not instrumented before it is needed.
+
+use std::sync::atomic::Ordering;
+
+use pyo3::Python;
+
+use super::filtering;
+use super::lifecycle::RuntimeTracer;
+use crate::errors::RecorderError;
+use crate::ffi;
+use crate::ffi::frame::Frame;
+use crate::ffi::object::Obj;
+use crate::monitoring::{CallbackOutcome, CallbackResult, CodeObjectWrapper, EventSet, Tracer};
+use crate::runtime::code_entry::{CodeEntry, TracedCode};
+use crate::runtime::inject::Stage;
+use crate::runtime::thread::{Entry, ThreadRecorder, with_recorder};
+
+const CONTINUE: CallbackResult = Ok(CallbackOutcome::Continue);
+const DISABLE: CallbackResult = Ok(CallbackOutcome::DisableLocation);
+
+impl RuntimeTracer {
+    /// The decision of this session about a code object, if one was made.
+    #[inline]
+    fn known<'a>(&self, code: CodeObjectWrapper<'a>) -> Option<&'a CodeEntry> {
+        filtering::known_entry(&self.shared, code)
+    }
+
+    /// The decision, made now if need be.
+    #[inline]
+    fn decide<'a>(&self, code: CodeObjectWrapper<'a>, frame: Frame<'_>) -> Result<&'a CodeEntry, Box<RecorderError>> {
+        match self.known(code) {
+            Some(entry) => Ok(entry),
+            None => filtering::decide(&self.shared, code, frame),
+        }
+    }
+
+    /// A frame is entered by `entry`.
+    #[inline]
+    fn enter(&self, code: CodeObjectWrapper<'_>, entry: &Entry<'_>) -> CallbackResult {
+        let Some(frame) = ffi::current_frame() else { return CONTINUE };
+        let mut decision = self.decide(code, frame)?;
+        if decision.traced.as_deref().is_some_and(|traced| !filtering::fits_namespace(&self.shared, traced, frame)) {
+            decision = filtering::decide(&self.shared, code, frame)?;
+        }
+        let Some(traced) = decision.traced.as_deref() else { return DISABLE };
+        if !self.shared.state.is_recording() || self.shared.injection.is(Stage::SuppressEvents) {
+            return CONTINUE;
+        }
+        if !traced.activates && !self.shared.gate.is_open() {
+            return CONTINUE;
+        }
+        if !traced.instrumented.load(Ordering::Relaxed) {
+            filtering::instrument(&self.shared, code, traced)?;
+        }
+        self.shared.injection.check(Stage::PyStart)?;
+        self.record(|recorder| recorder.enter(frame, traced, entry))
+    }
+
+    #[inline]
+    fn record(&self, work: impl FnOnce(&mut ThreadRecorder) -> Result<(), Box<RecorderError>>) -> CallbackResult {
+        let outcome = with_recorder(&self.shared, |recorder| {
+            let result = work(recorder);
+            if result.is_err() {
+                recorder.abandon_event();
+            }
+            result
+        });
+        self.shared.state.mark_recorded();
+        match outcome {
+            Some(Err(error)) => Err(error),
+            _ => CONTINUE,
+        }
+    }
+
+    /// A frame is left with `value`.
+    #[inline]
+    fn leave(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>, raised: bool) -> CallbackResult {
+        let Some(traced) = self.recorded(code) else { return CONTINUE };
+        let Some(frame) = ffi::current_frame() else { return CONTINUE };
+        self.record(|recorder| {
+            recorder.leave(frame, traced, value, raised);
+            Ok(())
+        })
+    }
+
+    /// How frames of this code object are recorded, if they are, now.
+    #[inline]
+    fn recorded<'a>(&self, code: CodeObjectWrapper<'a>) -> Option<&'a TracedCode> {
+        let traced = self.known(code)?.traced.as_deref()?;
+        let now = self.shared.state.is_recording()
+            && self.shared.gate.is_open()
+            && !self.shared.injection.is(Stage::SuppressEvents);
+        now.then_some(traced)
+    }
+}
+
+impl Tracer for RuntimeTracer {
+    fn global_events(&self) -> EventSet {
+        self.global_events
+    }
+
+    fn on_py_start(&self, code: CodeObjectWrapper<'_>) -> CallbackResult {
+        self.enter(code, &Entry::Call)
+    }
+
+    fn on_py_resume(&self, code: CodeObjectWrapper<'_>) -> CallbackResult {
+        self.enter(code, &Entry::Resume)
+    }
+
+    fn on_py_throw(&self, code: CodeObjectWrapper<'_>, exception: Obj<'_>) -> CallbackResult {
+        self.enter(code, &Entry::Throw(exception))
+    }
+
+    fn on_py_return(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
+        self.leave(code, value, false)
+    }
+
+    fn on_py_yield(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
+        self.leave(code, value, false)
+    }
+
+    fn on_py_unwind(&self, code: CodeObjectWrapper<'_>, exception: Obj<'_>) -> CallbackResult {
+        self.leave(code, exception, true)
+    }
+
+    fn on_line(&self, code: CodeObjectWrapper<'_>, line: u32) -> CallbackResult {
+        let Some(traced) = self.recorded(code) else { return CONTINUE };
+        let Some(frame) = ffi::current_frame() else { return CONTINUE };
+        self.shared.injection.check(Stage::Line)?;
+        if self.shared.injection.is(Stage::Panic) {
+            inject_panic();
+        }
+        self.record(|recorder| recorder.step(frame, traced, line))
+    }
+
+    fn on_failure(&self, py: Python<'_>, error: RecorderError) -> Option<RecorderError> {
+        self.failed(py, error)
+    }
+
+    fn flush(&self, py: Python<'_>) -> Result<(), RecorderError> {
+        self.flush_recording(py)
+    }
+
+    fn finish(&self, _py: Python<'_>) -> Result<(), RecorderError> {
+        self.shared.state.end();
+        Ok(())
+    }
+}
+
+/// The injected panic of the tests: the one panic outside tests, compiled in only with `integration-test`.
+#[cold]
+#[allow(clippy::panic)]
+fn inject_panic() {
+    if cfg!(feature = "integration-test") {
+        panic!("test-injected failure at panic");
+    }
+}

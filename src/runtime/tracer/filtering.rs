@@ -1,0 +1,436 @@
+//! Deciding about code objects: skipped or recorded, which variables, which of them hidden.
+//!
+//! Invariants:
+//! - One decision per code object and session, kept in its extra slot; an event costs one load.
+//! - Names are matched here, once; an event looks at actions only.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyTuple};
+use rustc_hash::{FxHashMap, FxHashSet};
+
+use super::shared::Shared;
+use crate::errors::RecorderError;
+use crate::ffi;
+use crate::ffi::frame::Frame;
+use crate::ffi::object::{Kind, Obj, lossy};
+use crate::monitoring::CodeObjectWrapper;
+use crate::monitoring::code::CodeAttributes;
+use crate::pipeline::tables::CodeInfo;
+use crate::policy::model::Globals;
+use crate::runtime::code_entry::{CodeEntry, FixedSlot, GlobalSlot, Namespace, TracedCode};
+use crate::runtime::thread::stricter;
+use crate::runtime::value::NamePolicy;
+use crate::trace_filter::{ExecDecision, Scope, ScopeResolution, ValueAction, ValueKind};
+
+/// Most globals shown around one function: beyond, a step would cost more than it tells.
+const MAX_GLOBALS: usize = 256;
+const CO_OPTIMIZED: u32 = 0x1;
+const CO_VARARGS: u32 = 0x4;
+const CO_VARKEYWORDS: u32 = 0x8;
+
+/// Numbers of the instructions that load globals; they differ between versions.
+#[derive(Debug, Clone, Default)]
+pub struct Opcodes {
+    load_global: Option<u8>,
+    by_name: Vec<u8>,
+    extended_arg: Option<u8>,
+}
+
+impl Opcodes {
+    /// Asks the interpreter's own `opcode` module.
+    pub fn of_interpreter(py: Python<'_>) -> PyResult<Self> {
+        let map = py.import("opcode")?.getattr("opmap")?;
+        let number = |name: &str| -> Option<u8> { map.get_item(name).ok()?.extract().ok() };
+        Ok(Self {
+            load_global: number("LOAD_GLOBAL"),
+            by_name: ["LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"]
+                .into_iter()
+                .filter_map(number)
+                .collect(),
+            extended_arg: number("EXTENDED_ARG"),
+        })
+    }
+
+    /// Indices into `co_names` of what the instructions load as globals.
+    fn global_names(&self, bytecode: &[u8]) -> Vec<usize> {
+        let mut found = Vec::new();
+        let mut argument = 0usize;
+        for pair in bytecode.chunks_exact(2) {
+            argument = argument << 8 | usize::from(pair[1]);
+            let opcode = Some(pair[0]);
+            if opcode == self.extended_arg {
+                continue;
+            }
+            if opcode == self.load_global {
+                // The lowest bit says whether a null is pushed for a call.
+                found.push(argument >> 1);
+            } else if self.by_name.contains(&pair[0]) {
+                found.push(argument);
+            }
+            argument = 0;
+        }
+        found
+    }
+}
+
+/// The decision of this session, if there is one.
+#[inline]
+pub fn known_entry<'a>(shared: &Shared, code: CodeObjectWrapper<'a>) -> Option<&'a CodeEntry> {
+    ffi::code_entry(code, shared.code_slot).filter(|entry| entry.generation == shared.generation)
+}
+
+/// Decides and remembers.
+#[cold]
+pub fn decide<'a>(
+    shared: &Arc<Shared>,
+    code: CodeObjectWrapper<'a>,
+    frame: Frame<'_>,
+) -> Result<&'a CodeEntry, Box<RecorderError>> {
+    let module = frame.globals().and_then(module_name_in);
+    ffi::attached(|py| decide_with(py, shared, code, module))
+}
+
+fn decide_with<'a>(
+    py: Python<'_>,
+    shared: &Shared,
+    code: CodeObjectWrapper<'a>,
+    module: Option<String>,
+) -> Result<&'a CodeEntry, Box<RecorderError>> {
+    let traced = decide_now(py, shared, code, module)
+        .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read a code object: {error}"))?;
+    if traced.is_none() {
+        shared.stats.scopes_skipped.fetch_add(1, Ordering::Relaxed);
+    }
+    let entry = CodeEntry { generation: shared.generation, code: code.id(), traced: traced.map(Box::new) };
+    ffi::remember_code_entry(code, shared.code_slot, Arc::new(entry));
+    known_entry(shared, code)
+        .ok_or_else(|| Box::new(crate::bug!(FrameIntrospectionFailed, "a code object takes no extra data")))
+}
+
+/// Switches a recorded code object's own events on.
+#[cold]
+pub fn instrument(shared: &Shared, code: CodeObjectWrapper<'_>, traced: &TracedCode) -> Result<(), Box<RecorderError>> {
+    traced.instrumented.store(true, Ordering::Relaxed);
+    ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.local_events)).map_err(Box::new)
+}
+
+/// Decides about the code of a frame that runs already, and switches its events on if it is recorded.
+pub fn enroll(py: Python<'_>, shared: &Arc<Shared>, frame: &Bound<'_, PyAny>) -> Result<(), RecorderError> {
+    let parts = || -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> {
+        Ok((frame.getattr("f_code")?, frame.getattr("f_globals")?))
+    };
+    let (code, globals) =
+        parts().map_err(|error| crate::enverr!(FrameIntrospectionFailed, "cannot read a running frame: {error}"))?;
+    let module = ffi::with_obj(&globals, module_name_in);
+    ffi::with_obj(&code, |object| {
+        let code = CodeObjectWrapper::new(object);
+        let entry = match known_entry(shared, code) {
+            Some(entry) => entry,
+            None => decide_with(py, shared, code, module).map_err(|error| *error)?,
+        };
+        match entry.traced.as_deref() {
+            // Behind a closed gate code is instrumented when it is needed.
+            Some(traced) if shared.gate.is_open() && !traced.instrumented.load(Ordering::Relaxed) => {
+                instrument(shared, code, traced).map_err(|error| *error)
+            }
+            _ => Ok(()),
+        }
+    })
+}
+
+/// Whether module code runs in the namespace it was decided for (or is no module code).
+#[inline]
+pub fn fits_namespace(shared: &Shared, traced: &TracedCode, frame: Frame<'_>) -> bool {
+    traced.namespace != Namespace::Module
+        || !shared.module_name_from_globals
+        || frame.globals().and_then(module_name_in).is_none_or(|name| traced.module.as_deref() == Some(name.as_str()))
+}
+
+/// `__name__` of a globals dict.
+fn module_name_in(globals: Obj<'_>) -> Option<String> {
+    if globals.kind().0 != Kind::Dict {
+        return None;
+    }
+    globals
+        .dict_entries()
+        .find(|(key, _)| key.kind() == (Kind::Str, true) && lossy(*key) == "__name__")
+        .filter(|(_, value)| value.kind().0 == Kind::Str)
+        .map(|(_, value)| lossy(value))
+}
+
+fn decide_now(
+    py: Python<'_>,
+    shared: &Shared,
+    code: CodeObjectWrapper<'_>,
+    module: Option<String>,
+) -> PyResult<Option<TracedCode>> {
+    let attributes = code.attributes(py)?;
+    if attributes.filename.starts_with('<') && attributes.filename.ends_with('>') {
+        return Ok(None);
+    }
+    let path = absolute(&shared.cwd, Path::new(&attributes.filename));
+    let path_text = path.to_string_lossy().into_owned();
+    let module = if shared.module_name_from_globals { module } else { None }
+        .or_else(|| module_name_from_path(&shared.search_path, &path));
+    let name = match (&module, attributes.name.as_str()) {
+        (Some(module), "<module>") => format!("<{module}>"),
+        _ => attributes.qualname.clone(),
+    };
+    let resolution = shared.engine.resolve(&Scope { module: module.as_deref(), path: &path_text, qualname: &name });
+    if resolution.exec() == ExecDecision::Skip {
+        return Ok(None);
+    }
+    let (fixed, fixed_names) = fixed_slots(py, code, &attributes, &resolution)?;
+    let (globals, global_names) = global_slots(py, shared, code, &attributes, &resolution)?;
+    let parameters = parameters(&attributes);
+    let id = shared.tables.add_code(CodeInfo {
+        path: path_text,
+        first_line: attributes.first_line,
+        name,
+        variables: fixed_names.into_iter().chain(global_names).collect(),
+        parameters: parameters.clone(),
+    });
+    let namespace = match (attributes.flags & CO_OPTIMIZED != 0, shared.globals) {
+        (true, Globals::All) => Namespace::AllGlobals,
+        (true, _) => Namespace::None,
+        (false, _) if attributes.name == "<module>" => Namespace::Module,
+        (false, _) => Namespace::Local,
+    };
+    Ok(Some(TracedCode {
+        id,
+        fixed,
+        parameters: parameters.into(),
+        globals,
+        namespace,
+        module: if namespace == Namespace::Module { module } else { None },
+        activates: shared.gate.is_activated_by(&path),
+        return_action: resolution.return_action(),
+        resolution,
+        instrumented: AtomicBool::new(false),
+    }))
+}
+
+fn parameters(attributes: &CodeAttributes) -> Vec<u16> {
+    // Fast slots: positional, keyword-only, *args, **kwargs; a signature shows *args before the keyword-only ones.
+    let (positional, keyword_only) = (attributes.argcount, attributes.kwonly_count);
+    let mut order: Vec<usize> = (0..positional).collect();
+    let mut next = positional + keyword_only;
+    if attributes.flags & CO_VARARGS != 0 {
+        order.push(next);
+        next += 1;
+    }
+    order.extend(positional..positional + keyword_only);
+    if attributes.flags & CO_VARKEYWORDS != 0 {
+        order.push(next);
+    }
+    order.into_iter().filter_map(|index| u16::try_from(index).ok()).collect()
+}
+
+type Slots<T> = (Box<[T]>, Vec<String>);
+
+fn fixed_slots(
+    py: Python<'_>,
+    code: CodeObjectWrapper<'_>,
+    attributes: &CodeAttributes,
+    resolution: &ScopeResolution,
+) -> PyResult<Slots<FixedSlot>> {
+    let parameter_count = parameters(attributes).len();
+    let mut names = Vec::new();
+    let slots = code
+        .slot_names(py)?
+        .into_iter()
+        .take(usize::from(u16::MAX) / 2)
+        .enumerate()
+        .map(|(index, (name, in_cell))| {
+            let text = ffi::with_obj(&name, lossy);
+            let is_parameter = index < parameter_count;
+            let local = resolution.action(ValueKind::Local, &text);
+            let action =
+                if is_parameter { stricter(local, resolution.action(ValueKind::Argument, &text)) } else { local };
+            names.push(text);
+            FixedSlot { name: name.as_ptr() as usize, in_cell, action, is_parameter }
+        })
+        .collect();
+    Ok((slots, names))
+}
+
+fn global_slots(
+    py: Python<'_>,
+    shared: &Shared,
+    code: CodeObjectWrapper<'_>,
+    attributes: &CodeAttributes,
+    resolution: &ScopeResolution,
+) -> PyResult<Slots<GlobalSlot>> {
+    // Module code shows its whole namespace, which is the globals.
+    if shared.globals != Globals::Referenced || attributes.name == "<module>" {
+        return Ok((Box::default(), Vec::new()));
+    }
+    let mut seen = FxHashSet::default();
+    let mut found = Vec::new();
+    collect_globals(&shared.opcodes, &ffi::bound(py, code.object()), &mut seen, &mut found, 0)?;
+    let mut names = Vec::new();
+    let slots = found
+        .into_iter()
+        .map(|(name, text)| {
+            let action = resolution.action(ValueKind::Global, &text);
+            names.push(text);
+            GlobalSlot { name, action, hint: AtomicUsize::new(usize::MAX) }
+        })
+        .collect();
+    Ok((slots, names))
+}
+
+fn collect_globals(
+    opcodes: &Opcodes,
+    code: &Bound<'_, PyAny>,
+    seen: &mut FxHashSet<String>,
+    found: &mut Vec<(usize, String)>,
+    depth: usize,
+) -> PyResult<()> {
+    let bytecode = code.getattr("co_code")?.cast_into::<PyBytes>()?;
+    let names = code.getattr("co_names")?.cast_into::<PyTuple>()?;
+    for index in opcodes.global_names(bytecode.as_bytes()) {
+        let Ok(name) = names.get_item(index) else { continue };
+        let text = ffi::with_obj(&name, lossy);
+        let dunder = text.starts_with("__") && text.ends_with("__");
+        if found.len() < MAX_GLOBALS && !dunder && seen.insert(text.clone()) {
+            // The tuple belongs to the code object (or to one of its constants) and keeps the name alive.
+            found.push((name.as_ptr() as usize, text));
+        }
+    }
+    if depth < 8 {
+        for constant in code.getattr("co_consts")?.cast_into::<PyTuple>()?.iter() {
+            if constant.is_instance_of::<pyo3::types::PyCode>() {
+                collect_globals(opcodes, &constant, seen, found, depth + 1)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Absolute and without `.` and `..`; symlinks stay (breakpoints compare the text).
+pub fn absolute(cwd: &Path, path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in cwd.join(path).components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir => {
+                out.pop();
+            }
+            part => out.push(part),
+        }
+    }
+    out
+}
+
+/// `pkg.mod` for a file below an import directory: the legacy way, used when the policy says so or a frame has no name.
+fn module_name_from_path(search_path: &[PathBuf], path: &Path) -> Option<String> {
+    let relative =
+        search_path.iter().filter_map(|dir| path.strip_prefix(dir).ok()).min_by_key(|rest| rest.components().count());
+    let relative = relative.or_else(|| path.file_name().map(Path::new))?.with_extension("");
+    let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
+    let parts = match parts.split_last() {
+        Some((last, rest)) if last == "__init__" && !rest.is_empty() => rest.to_vec(),
+        _ => parts,
+    };
+    (!parts.is_empty()).then(|| parts.join("."))
+}
+
+/// One thread's memory of decisions about attribute names and dict keys.
+#[derive(Debug, Default)]
+pub struct NameDecisions {
+    known: FxHashMap<(u32, bool, isize, usize), ValueAction>,
+}
+
+/// The decisions for one code object.
+#[derive(Debug)]
+pub struct NameDecisionsOf<'a> {
+    code: &'a TracedCode,
+    known: &'a mut FxHashMap<(u32, bool, isize, usize), ValueAction>,
+}
+
+impl NameDecisions {
+    #[inline]
+    pub fn of<'a>(&'a mut self, code: &'a TracedCode) -> NameDecisionsOf<'a> {
+        NameDecisionsOf { code, known: &mut self.known }
+    }
+}
+
+impl NameDecisionsOf<'_> {
+    /// Strings are told apart by hash and length; a string without a cached hash is matched each time.
+    fn remembered(&mut self, name: Obj<'_>, is_key: bool) -> ValueAction {
+        let resolution = &self.code.resolution;
+        let decide = || {
+            let text = lossy(name);
+            if is_key { resolution.dict_key_action(&text) } else { resolution.action(ValueKind::Attribute, &text) }
+        };
+        let hash = name.str_hash();
+        if hash == -1 {
+            return decide();
+        }
+        if self.known.len() > 100_000 {
+            self.known.clear();
+        }
+        *self.known.entry((self.code.id, is_key, hash, name.text().len())).or_insert_with(decide)
+    }
+}
+
+impl NamePolicy for NameDecisionsOf<'_> {
+    #[inline]
+    fn hides_names(&self) -> bool {
+        self.code.resolution.redacts_attributes()
+    }
+    fn attribute(&mut self, name: Obj<'_>) -> ValueAction {
+        self.remembered(name, false)
+    }
+    fn dict_key(&mut self, key: Obj<'_>) -> ValueAction {
+        self.remembered(key, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_in_signature_order() {
+        let attributes = |argcount, kwonly_count, flags| CodeAttributes {
+            filename: String::new(),
+            qualname: String::new(),
+            name: String::new(),
+            first_line: 1,
+            flags,
+            argcount,
+            kwonly_count,
+        };
+        assert_eq!(parameters(&attributes(2, 0, 0)), [0, 1]);
+        assert_eq!(parameters(&attributes(1, 2, CO_VARARGS | CO_VARKEYWORDS)), [0, 3, 1, 2, 4]);
+        assert_eq!(parameters(&attributes(0, 1, CO_VARKEYWORDS)), [0, 1]);
+    }
+
+    #[test]
+    fn module_names_follow_the_import_directories() {
+        let search = [PathBuf::from("/app"), PathBuf::from("/app/lib")];
+        let name = |path: &str| module_name_from_path(&search, Path::new(path));
+        assert_eq!(name("/app/pkg/mod.py").as_deref(), Some("pkg.mod"));
+        assert_eq!(name("/app/pkg/__init__.py").as_deref(), Some("pkg"));
+        assert_eq!(name("/app/lib/deep/m.py").as_deref(), Some("deep.m"));
+        assert_eq!(name("/elsewhere/m.py").as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn paths_become_absolute_without_dots() {
+        assert_eq!(absolute(Path::new("/w/d"), Path::new("./a/../b.py")), Path::new("/w/d/b.py"));
+        assert_eq!(absolute(Path::new("/w"), Path::new("/x/./y.py")), Path::new("/x/y.py"));
+    }
+
+    #[test]
+    fn global_loads_are_found_across_extended_arguments() {
+        let opcodes = Opcodes { load_global: Some(116), by_name: vec![92], extended_arg: Some(144) };
+        assert_eq!(opcodes.global_names(&[116, 3, 0, 0, 144, 1, 116, 0, 92, 7]), [1, 128, 7]);
+    }
+}

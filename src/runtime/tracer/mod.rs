@@ -1,0 +1,9 @@
+//! The tracer that records: composed of `filtering` (what to record), `events` (the callbacks), `lifecycle` (start,
+//! failure, end) around the threads' recorders (`runtime::thread`).
+
+pub mod events;
+pub mod filtering;
+pub mod lifecycle;
+pub mod shared;
+
+pub use lifecycle::RuntimeTracer;

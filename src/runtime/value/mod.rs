@@ -1,0 +1,438 @@
+//! Snapshots of Python values as bytes of the compact layout.
+//!
+//! Invariants:
+//! - No Python code of the program runs, nothing is kept alive, nothing is materialised.
+//! - Work is bounded by [`Limits`] whatever the value: depth, items per container, characters per string, bytes per
+//!   step. What is left out says so.
+//! - A container that encloses itself is written as `<cycle>` where it recurs.
+//! - Redaction happens here: a hidden value's bytes are never written.
+
+use std::sync::Arc;
+
+use crate::ffi::object::{Int, Kind, Obj, Text, Type};
+use crate::ffi::python_types::{Owned, exact_items, proxied_mapping};
+use crate::pipeline::layout::{Put, value as tag};
+use crate::pipeline::tables::types;
+use crate::trace_filter::ValueAction;
+
+pub mod names;
+pub mod special;
+pub mod text;
+
+pub use names::TypeNames;
+use special::Trait;
+
+/// Bounds of one snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Containers inside containers; CodeTracer refuses more than about 60 levels.
+    pub max_depth: usize,
+    /// Items of one container, fields of one object.
+    pub max_items: usize,
+    /// Characters of one string.
+    pub max_string: usize,
+    /// Bytes of all values newly walked at one step.
+    pub max_bytes_per_step: usize,
+}
+
+/// Decides about attributes and dict keys met inside a value.
+pub trait NamePolicy {
+    /// False when nothing can be hidden: then the two questions below are not asked.
+    fn hides_names(&self) -> bool;
+    fn attribute(&mut self, name: Obj<'_>) -> ValueAction;
+    fn dict_key(&mut self, key: Obj<'_>) -> ValueAction;
+}
+
+/// Integers of more bits than this are described, not shown: their decimal text would have thousands of digits.
+const MAX_INT_BITS: usize = 16 * 1024;
+
+/// Writes values; one per thread, reused.
+#[derive(Debug)]
+pub struct Snapshotter {
+    pub limits: Limits,
+    names: TypeNames,
+    /// Addresses of the containers being written, outermost first.
+    enclosing: Vec<usize>,
+    /// Length of the output at which this step's budget ends.
+    budget_end: usize,
+    scratch: String,
+}
+
+impl Snapshotter {
+    pub fn new(limits: Limits, names: Arc<names::SharedTypes>) -> Self {
+        Self {
+            limits,
+            names: TypeNames::new(names),
+            enclosing: Vec::new(),
+            budget_end: usize::MAX,
+            scratch: String::new(),
+        }
+    }
+
+    /// Starts a step: the budget counts from here.
+    #[inline]
+    pub fn begin_step(&mut self, written: usize) {
+        self.budget_end = written + self.limits.max_bytes_per_step;
+    }
+
+    /// Writes `object`.
+    pub fn write(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        debug_assert!(self.enclosing.is_empty());
+        self.value(object, policy, out);
+    }
+
+    fn value(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        let (kind, exact) = object.kind();
+        match kind {
+            Kind::None => out.put_u8(tag::NONE),
+            Kind::Bool => out.put_u8(if object.is_true() { tag::TRUE } else { tag::FALSE }),
+            Kind::Int if exact => self.int(object, out),
+            Kind::Float if exact => out.put_float(object.float_value()),
+            Kind::Str if exact => self.str(object.text(), out),
+            Kind::Int | Kind::Float | Kind::Str => self.derived_scalar(kind, object, out),
+            Kind::Bytes => self.bytes(object, exact, out),
+            Kind::List | Kind::Tuple => self.sequence(kind, exact, object, policy, out),
+            Kind::Dict => self.dict((!exact).then(|| object.ty()), object, policy, out),
+            Kind::Set | Kind::FrozenSet => self.set(kind, exact, object, policy, out),
+            Kind::Exception => self.described(object, out),
+            Kind::Function | Kind::Module | Kind::Type => self.described(object, out),
+            Kind::Other => self.other(object, policy, out),
+        }
+    }
+
+    fn int(&mut self, object: Obj<'_>, out: &mut Vec<u8>) {
+        let bits = object.int_bits();
+        if bits > MAX_INT_BITS {
+            out.put_typed_text(tag::RAW, types::INT, &format!("<int of {bits} bits>"));
+            return;
+        }
+        match object.int_value() {
+            Int::Small(n) => out.put_int(n),
+            Int::Big { negative, magnitude } => {
+                out.put_u8(tag::BIGINT);
+                out.put_u8(u8::from(negative));
+                out.put_u32(magnitude.len() as u32);
+                out.put_bytes(&magnitude);
+            }
+        }
+    }
+
+    /// A str of at most `max_string` characters, then `… +N more`.
+    pub fn str(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
+        let limit = self.limits.max_string;
+        let length = text.len();
+        match text {
+            Text::Ascii(ascii) if length <= limit => out.put_str(ascii),
+            _ => {
+                self.scratch.clear();
+                text.push_to(&mut self.scratch, limit);
+                if length > limit {
+                    text::push_more(&mut self.scratch, length - limit);
+                }
+                out.put_str(&self.scratch);
+            }
+        }
+    }
+
+    /// Instances of classes derived from int, float, str: enum members as their name, others as base content.
+    fn derived_scalar(&mut self, kind: Kind, object: Obj<'_>, out: &mut Vec<u8>) {
+        if self.names.special(object.ty()) == Trait::EnumMember {
+            return self.described(object, out);
+        }
+        let type_ref = self.names.plain(object.ty());
+        out.put_u8(tag::TYPED);
+        out.put_u32(type_ref);
+        match kind {
+            Kind::Int => {
+                let at = out.len();
+                self.int(object, out);
+                if out.get(at) == Some(&tag::RAW) {
+                    // Only scalars may follow TYPED.
+                    out.truncate(at);
+                    out.put_str(&format!("<int of {} bits>", object.int_bits()));
+                }
+            }
+            Kind::Float => out.put_float(object.float_value()),
+            _ => self.str(object.text(), out),
+        }
+    }
+
+    fn bytes(&mut self, object: Obj<'_>, exact: bool, out: &mut Vec<u8>) {
+        let type_ref = if exact { types::BYTES } else { self.names.plain(object.ty()) };
+        self.scratch.clear();
+        text::push_bytes(&mut self.scratch, object.bytes_value(), self.limits.max_string);
+        out.put_typed_text(tag::RAW, type_ref, &self.scratch);
+    }
+
+    /// Enters a container: false, and something written in its place, if it must not be walked.
+    fn enter(&mut self, object: Obj<'_>, out: &mut Vec<u8>) -> bool {
+        if self.enclosing.contains(&object.address()) {
+            out.put_typed_text(tag::RAW, types::CYCLE, "<cycle>");
+            return false;
+        }
+        if self.enclosing.len() >= self.limits.max_depth || out.len() >= self.budget_end {
+            out.put_typed_text(tag::RAW, types::TRUNCATED, "…");
+            return false;
+        }
+        self.enclosing.push(object.address());
+        true
+    }
+
+    /// Writes a compound head now and its item count when the items are known.
+    fn compound(
+        &mut self,
+        kind: u8,
+        type_ref: u32,
+        length: usize,
+        out: &mut Vec<u8>,
+        items: &mut dyn FnMut(&mut Self, &mut Vec<u8>) -> usize,
+    ) {
+        out.put_compound(kind, type_ref, 0);
+        let count_at = out.len() - 4;
+        let written = items(self, out);
+        let mut count = written;
+        if written < length {
+            let mut more = String::new();
+            text::push_more(&mut more, length - written);
+            out.put_typed_text(tag::RAW, types::TRUNCATED, &more);
+            count += 1;
+        }
+        out[count_at..count_at + 4].copy_from_slice(&(count as u32).to_le_bytes());
+        self.enclosing.pop();
+    }
+
+    fn sequence(&mut self, kind: Kind, exact: bool, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        let special = if exact { Trait::Nothing } else { self.names.special(object.ty()) };
+        if special == Trait::EnumMember {
+            return self.described(object, out);
+        }
+        if !self.enter(object, out) {
+            return;
+        }
+        let items = object.items();
+        let length = items.len();
+        let (tag, type_ref) = match (kind, exact) {
+            (Kind::List, true) => (tag::SEQ, types::LIST),
+            (Kind::List, false) => (tag::SEQ, self.names.sequence(object.ty())),
+            (_, true) => (tag::TUPLE, types::TUPLE),
+            (_, false) if special != Trait::NamedTuple => (tag::TUPLE, self.names.tuple(object.ty())),
+            (_, false) => match self.names.named_tuple(object.ty(), length) {
+                Some(fields) => (tag::STRUCT, fields),
+                None => (tag::TUPLE, self.names.tuple(object.ty())),
+            },
+        };
+        // A struct must have as many values as its type has fields.
+        let limit = if tag == tag::STRUCT { usize::MAX } else { self.limits.max_items };
+        let mut items = items.take(limit);
+        let hides = policy.hides_names() && tag == tag::STRUCT;
+        let mut index = 0;
+        self.compound(tag, type_ref, length, out, &mut |this, out| {
+            let mut written = 0;
+            for item in items.by_ref() {
+                match item {
+                    Some(item) => {
+                        let field = if hides { special::named_tuple_field(object, index) } else { None };
+                        this.item(field.map(|name| policy.attribute(name)), item, policy, out);
+                    }
+                    // An item that C code has not filled in yet.
+                    None => out.put_u8(tag::NONE),
+                }
+                index += 1;
+                written += 1;
+                if out.len() >= this.budget_end && tag != tag::STRUCT {
+                    break;
+                }
+            }
+            written
+        });
+    }
+
+    fn item(&mut self, action: Option<ValueAction>, item: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        match action {
+            None | Some(ValueAction::Allow) => self.value(item, policy, out),
+            Some(ValueAction::Redact) => redacted(out),
+            Some(ValueAction::Drop) => dropped(out),
+        }
+    }
+
+    /// `ty`: the type to show, if it is not exactly `dict`.
+    fn dict(&mut self, ty: Option<Type<'_>>, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        if !self.enter(object, out) {
+            return;
+        }
+        let type_ref = ty.map_or(types::DICT, |ty| self.names.sequence(ty));
+        let limit = self.limits.max_items;
+        let hides = policy.hides_names();
+        self.compound(tag::SEQ, type_ref, object.dict_len(), out, &mut |this, out| {
+            let mut written = 0;
+            for (key, value) in object.dict_entries().take(limit) {
+                let action = if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
+                out.put_compound(tag::TUPLE, types::TUPLE, 2);
+                this.value(key, policy, out);
+                this.item(Some(action), value, policy, out);
+                written += 1;
+                if out.len() >= this.budget_end {
+                    break;
+                }
+            }
+            written
+        });
+    }
+
+    fn set(&mut self, kind: Kind, exact: bool, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        if !self.enter(object, out) {
+            return;
+        }
+        let type_ref = match (kind, exact) {
+            (Kind::Set, true) => types::SET,
+            (_, true) => types::FROZENSET,
+            (_, false) => self.names.set(object.ty()),
+        };
+        let limit = self.limits.max_items;
+        self.compound(tag::SEQ, type_ref, object.set_len(), out, &mut |this, out| {
+            let mut written = 0;
+            for item in object.set_items().take(limit) {
+                this.value(item, policy, out);
+                written += 1;
+                if out.len() >= this.budget_end {
+                    break;
+                }
+            }
+            written
+        });
+    }
+
+    /// A value shown as text: exceptions, functions, classes, modules, enum members.
+    fn described(&mut self, object: Obj<'_>, out: &mut Vec<u8>) {
+        let type_ref = self.names.plain(object.ty());
+        self.scratch.clear();
+        text::describe(object, &mut self.scratch, self.limits.max_string);
+        out.put_typed_text(tag::RAW, type_ref, &self.scratch);
+    }
+
+    fn other(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+        let special = self.names.special(object.ty());
+        match special {
+            Trait::EnumMember => return self.described(object, out),
+            Trait::Nothing => {}
+            Trait::MappingProxy => {
+                if let Some(mapping) = proxied_mapping(object)
+                    && mapping.kind().0 == Kind::Dict
+                {
+                    return self.dict(Some(object.ty()), mapping, policy, out);
+                }
+            }
+            Trait::Deque => {
+                if let Some((items, length)) = exact_items(object, self.limits.max_items) {
+                    return self.deque(object, &items, length, policy, out);
+                }
+            }
+            _ => {
+                self.scratch.clear();
+                let mut text = std::mem::take(&mut self.scratch);
+                let described = special::describe(special, object, &mut text, self.limits.max_string);
+                if described {
+                    let type_ref = self.names.plain(object.ty());
+                    out.put_typed_text(tag::RAW, type_ref, &text);
+                }
+                self.scratch = text;
+                if described {
+                    return;
+                }
+            }
+        }
+        if object.ty().has_attributes() && self.instance(object, policy, out) {
+            return;
+        }
+        let type_ref = self.names.plain(object.ty());
+        let identity = self.names.identity(object);
+        self.scratch.clear();
+        use std::fmt::Write;
+        // Writing to a String cannot fail.
+        let _ = write!(self.scratch, "<{} #{identity}>", self.names.name_of(type_ref));
+        out.put_typed_text(tag::RAW, type_ref, &self.scratch);
+    }
+
+    fn deque(
+        &mut self,
+        deque: Obj<'_>,
+        items: &[Owned],
+        length: usize,
+        policy: &mut dyn NamePolicy,
+        out: &mut Vec<u8>,
+    ) {
+        if !self.enter(deque, out) {
+            return;
+        }
+        let type_ref = self.names.sequence(deque.ty());
+        self.compound(tag::SEQ, type_ref, length, out, &mut |this, out| {
+            let mut written = 0;
+            for item in items.iter().filter_map(Owned::get) {
+                this.value(item, policy, out);
+                written += 1;
+                if out.len() >= this.budget_end {
+                    break;
+                }
+            }
+            written
+        });
+    }
+
+    /// An instance of a Python class as a Struct of its own attributes; false if it has none.
+    fn instance(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) -> bool {
+        let mut fields = self.names.take_fields();
+        let mut total = 0;
+        let limit = self.limits.max_items;
+        let mut add = |name: Obj<'_>, value: Obj<'_>| {
+            total += 1;
+            if total <= limit && name.kind().0 == Kind::Str {
+                fields.push(name.address(), value.address(), name.str_hash());
+            }
+        };
+        for &(name, offset) in self.names.slots(object.ty()).iter() {
+            if let Some(value) = object.slot_value(offset) {
+                add(object.kept_alive(name), value);
+            }
+        }
+        object.dict_attributes(&mut add);
+        if fields.is_empty() {
+            self.names.give_back(fields);
+            return false;
+        }
+        if !self.enter(object, out) {
+            self.names.give_back(fields);
+            return true;
+        }
+        let type_ref = self.names.structure(object.ty(), &fields, total > limit);
+        let hides = policy.hides_names();
+        // One more value stands for what is left out; its field name is in the type.
+        let length = fields.len();
+        let more = total > limit;
+        out.put_compound(tag::STRUCT, type_ref, (length + usize::from(more)) as u32);
+        for index in 0..length {
+            let (name, value) = fields.get(object, index);
+            let action = if hides { policy.attribute(name) } else { ValueAction::Allow };
+            self.item(Some(action), value, policy, out);
+        }
+        if more {
+            let mut text = String::new();
+            text::push_more(&mut text, total - limit);
+            out.put_typed_text(tag::RAW, types::TRUNCATED, &text);
+        }
+        self.enclosing.pop();
+        self.names.give_back(fields);
+        true
+    }
+}
+
+/// The mark of a hidden value.
+#[inline]
+pub fn redacted(out: &mut Vec<u8>) {
+    out.put_typed_text(tag::ERROR, types::REDACTED, "<redacted>");
+}
+
+/// The mark of a value that is left out where something must stand.
+#[inline]
+pub fn dropped(out: &mut Vec<u8>) {
+    out.put_typed_text(tag::ERROR, types::DROPPED, "<dropped>");
+}

@@ -1,0 +1,275 @@
+//! A recording session: from `start_tracing` to `stop_tracing`.
+//!
+//! Invariants:
+//! - At most one session per process; the slot's lock is never held while Python can run or workers are waited for.
+//! - Start either succeeds whole or leaves nothing behind: no events, no threads, no files of ours.
+//! - In a forked child the parent's session is forgotten without touching its files.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::prelude::*;
+use serde_json::{Map, Value, json};
+
+use crate::errors::RecorderResult;
+use crate::ffi;
+use crate::logging;
+use crate::monitoring::install;
+use crate::pipeline::model::{Exit, TraceFormat};
+use crate::pipeline::tables::Tables;
+use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::policy::model::{OnFull, RecorderPolicy};
+use crate::runtime::activation::ActivationGate;
+use crate::runtime::inject::{Injection, Stage};
+use crate::runtime::thread::forget_recorder;
+use crate::runtime::tracer::RuntimeTracer;
+use crate::runtime::tracer::filtering::Opcodes;
+use crate::runtime::tracer::shared::{SessionState, Shared, Stats};
+use crate::runtime::value::{Limits, names::SharedTypes};
+use crate::storage::FsStorage;
+use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
+
+pub mod bootstrap;
+
+use bootstrap::{filesystem, filters, metadata};
+
+static ACTIVE: Mutex<Option<Session>> = Mutex::new(None);
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
+/// What a session must remember until its end.
+struct Session {
+    tracer: Arc<RuntimeTracer>,
+    policy: Arc<RecorderPolicy>,
+    filters: Vec<FilterSummary>,
+}
+
+fn active() -> MutexGuard<'static, Option<Session>> {
+    // Plain data that every writer leaves consistent.
+    ACTIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a session is started with.
+#[derive(Debug, Default)]
+pub struct StartOptions {
+    pub path: PathBuf,
+    pub format: TraceFormat,
+    pub activation_path: Option<PathBuf>,
+    pub filters: Vec<PathBuf>,
+    pub framework: Option<Framework>,
+}
+
+/// Starts recording; see the Python stub for the arguments.
+///
+/// # Errors
+/// `ERR_ALREADY_TRACING`, the errors of the out dir and of filters, `ERR_TRACER_INSTALL_CONFLICT`.
+pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
+    if is_tracing() {
+        return Err(crate::usage!(AlreadyTracing, "tracing already active"));
+    }
+    let policy = crate::policy::active();
+    logging::init_logging(&policy)?;
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let program = metadata::program_metadata(py)?;
+    let script = options.activation_path.clone().or_else(|| program.script());
+    let chain = filters::chain(&filters::runtime_paths(py)?, options.framework, script.as_deref(), &options.filters)?;
+    let summaries = chain.summaries();
+    let out_dir = filesystem::prepare_trace_dir(&options.path)?;
+    if let Some(reason) = ffi::probe::decide_frame_access(py) {
+        tracing::info!(%reason, "frames are read through the public API");
+    }
+    register_fork_handler(py);
+    let tracer = build_tracer(py, &policy, options, &out_dir, &cwd, &program, TraceFilterEngine::new(chain))?;
+    logging::set_trace_id(Some(&out_dir.to_string_lossy()));
+    if let Err(error) = install::install_tracer(py, Arc::clone(&tracer) as Arc<dyn crate::monitoring::Tracer>) {
+        discard(py, &tracer);
+        return Err(error);
+    }
+    if let Err(error) = tracer.enroll_running_code(py) {
+        let _ = install::uninstall_tracer(py);
+        discard(py, &tracer);
+        return Err(error);
+    }
+    *active() = Some(Session { tracer, policy, filters: summaries });
+    Ok(())
+}
+
+fn discard(py: Python<'_>, tracer: &RuntimeTracer) {
+    py.detach(|| tracer.shared().pipeline.abandon(false));
+}
+
+fn build_tracer(
+    py: Python<'_>,
+    policy: &RecorderPolicy,
+    options: StartOptions,
+    out_dir: &Path,
+    cwd: &Path,
+    program: &metadata::ProgramMetadata,
+    engine: TraceFilterEngine,
+) -> RecorderResult<Arc<RuntimeTracer>> {
+    let code_slot = ffi::code::reserve_slot(py)?;
+    let opcodes = Opcodes::of_interpreter(py)
+        .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read the interpreter's opcodes: {error}"))?;
+    let local_events = RuntimeTracer::local_events(py, policy.events.lines)?;
+    let tables = Arc::new(Tables::new());
+    let mut base = metadata::base_metadata(program, options.activation_path.as_deref());
+    base.insert("format".to_owned(), json!(if options.format == TraceFormat::Json { "json" } else { "binary" }));
+    let config = PipelineConfig {
+        metadata: base,
+        queue_bytes: policy.pipeline.queue_bytes,
+        batch_bytes: policy.pipeline.batch_bytes,
+        segment_bytes: policy.pipeline.segment_bytes,
+        compression_level: policy.pipeline.compression_level,
+        compression_threads: policy.pipeline.compression_threads,
+        flush_interval: policy.durability.flush_interval,
+        ..PipelineConfig::new(out_dir, options.format, program.absolute_program(cwd))
+    };
+    let pipeline = py.detach(|| Pipeline::spawn(config, Arc::clone(&tables), Arc::new(FsStorage)))?;
+    let shared = Shared {
+        generation: GENERATION.fetch_add(1, Ordering::Relaxed) + 1,
+        code_slot,
+        pipeline,
+        types: Arc::new(SharedTypes::new(Arc::clone(&tables))),
+        tables,
+        engine,
+        limits: Limits {
+            max_depth: policy.values.max_depth,
+            max_items: policy.values.max_items,
+            max_string: policy.values.max_string,
+            max_bytes_per_step: policy.values.max_bytes_per_step,
+        },
+        globals: policy.values.globals,
+        module_name_from_globals: policy.recorder.module_name_from_globals,
+        block_when_full: policy.pipeline.on_full == OnFull::Block,
+        record_returns: policy.events.returns,
+        record_exceptions: policy.events.exceptions,
+        local_events,
+        gate: ActivationGate::new(options.activation_path.as_deref(), cwd),
+        cwd: cwd.to_path_buf(),
+        search_path: metadata::search_path(py),
+        opcodes,
+        stats: Stats::default(),
+        injection: Injection::from_env(),
+        state: SessionState::default(),
+    };
+    Ok(Arc::new(RuntimeTracer::new(py, Arc::new(shared), policy)?))
+}
+
+/// Whether a session is active.
+pub fn is_tracing() -> bool {
+    active().is_some()
+}
+
+/// Makes everything recorded so far durable; nothing to do without a session.
+///
+/// # Errors
+/// The failure of the pipeline.
+pub fn flush(py: Python<'_>) -> RecorderResult<()> {
+    let tracer = active().as_ref().map(|session| Arc::clone(&session.tracer));
+    match tracer {
+        Some(tracer) => py.detach(|| tracer.shared().pipeline.flush()),
+        None => Ok(()),
+    }
+}
+
+/// Ends the session and finishes its files; nothing to do without one.
+///
+/// # Errors
+/// The failure of the pipeline, or `ERR_TRACE_MISSING` if the policy requires a trace and nothing was recorded.
+pub fn stop(py: Python<'_>, exit_code: Option<i64>) -> RecorderResult<()> {
+    let Some(session) = active().take() else { return Ok(()) };
+    let result = finish(py, &session, exit_code);
+    logging::set_trace_id(None);
+    if let Err(error) = &result {
+        logging::log_error(error);
+    }
+    result
+}
+
+fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>) -> RecorderResult<()> {
+    let shared = session.tracer.shared();
+    let uninstalled = install::uninstall_tracer(py).map(drop);
+    let failed = shared.state.failure().is_some();
+    shared.state.end();
+    session.tracer.close_calling_thread();
+    let injected = shared.injection.check(Stage::Finish).map_err(|error| *error);
+    let keep = session.policy.recorder.keep_partial_trace;
+    if (failed || injected.is_err()) && !keep {
+        py.detach(|| shared.pipeline.abandon(false));
+        return on_finish_error(session, injected);
+    }
+    let exit = exit_code.map_or(Exit::Unknown, Exit::Code);
+    let metadata = final_metadata(session, exit_code);
+    py.detach(|| shared.pipeline.stop(exit, metadata))?;
+    on_finish_error(session, injected)?;
+    uninstalled?;
+    if session.policy.recorder.require_trace && !shared.state.has_recorded() {
+        return Err(crate::usage!(TraceMissing, "recorder policy requires a trace but no events were recorded"));
+    }
+    Ok(())
+}
+
+/// A failure while finishing: the program has ended, so the policy `disable` has nothing to spare but the status.
+fn on_finish_error(session: &Session, result: RecorderResult<()>) -> RecorderResult<()> {
+    match result {
+        Err(error) if session.policy.recorder.on_recorder_error == crate::policy::model::OnRecorderError::Disable => {
+            logging::log_error(&error);
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn final_metadata(session: &Session, exit_code: Option<i64>) -> Map<String, Value> {
+    let shared = session.tracer.shared();
+    let disabled = shared.state.failure();
+    let label = match (&disabled, exit_code) {
+        (Some(_), _) => Some("<disabled>"),
+        (None, None) => Some("<exit>"),
+        (None, Some(_)) => None,
+    };
+    let code = if disabled.is_some() { None } else { exit_code };
+    let unmatched: Vec<String> = shared.engine.unmatched_rules().iter().map(ToString::to_string).collect();
+    for rule in &unmatched {
+        tracing::info!(%rule, "a filter rule matched no code");
+    }
+    let mut metadata = Map::new();
+    metadata.insert("process_exit_status".to_owned(), metadata::exit_status_json(code, label));
+    metadata.insert(
+        "trace_filter".to_owned(),
+        json!({"filters": session.filters, "stats": shared.stats.to_json(), "unmatched_rules": unmatched}),
+    );
+    if let Some(failure) = disabled {
+        metadata.insert(
+            "recorder_error".to_owned(),
+            json!({"error_code": failure.code.as_str(), "error_kind": failure.kind.as_str(), "message": failure.message}),
+        );
+    }
+    metadata
+}
+
+/// In a forked child the workers do not exist: forget the session, touch none of its files.
+pub fn forget_after_fork(py: Python<'_>) {
+    install::silence(py);
+    let _ = install::uninstall_tracer(py);
+    forget_recorder();
+    std::mem::forget(active().take());
+}
+
+fn register_fork_handler(py: Python<'_>) {
+    static REGISTERED: std::sync::Once = std::sync::Once::new();
+    REGISTERED.call_once(|| {
+        let register = || -> PyResult<()> {
+            use pyo3::types::{PyCFunction, PyDict};
+            let handler = PyCFunction::new_closure(py, None, None, |args, _| forget_after_fork(args.py()))?;
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("after_in_child", handler)?;
+            py.import("os")?.call_method("register_at_fork", (), Some(&kwargs))?;
+            Ok(())
+        };
+        if let Err(error) = register() {
+            // Platforms without fork have no such function.
+            tracing::debug!(%error, "no fork handler");
+        }
+    });
+}

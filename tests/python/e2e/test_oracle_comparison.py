@@ -1,0 +1,42 @@
+"""Every program's trace against the oracle's account: calls, steps and returns, then values, locals, globals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from oracle.model import counts, normalise
+from support.compare import EVERYTHING, LOCALS, STRUCTURE, VALUES, assert_same
+from support.programs import COMPARED, REAL, Program
+from support.reading import read_structure
+from support.recording import Recording
+from support.running import run_oracle
+
+Record = Callable[..., Recording]
+
+
+def name_of(program: Program) -> str:
+    return program.name
+
+
+@pytest.mark.parametrize("program", COMPARED, ids=name_of)
+def test_a_trace_tells_what_the_oracle_tells(program: Program, record: Record, tmp_path: Path) -> None:
+    expected = run_oracle(program, tmp_path / "expected.json")
+    recorded = record(program)
+    assert recorded.status == 0, recorded.stderr
+    for level in (STRUCTURE, VALUES, LOCALS, EVERYTHING):
+        assert_same(recorded.trace.streams, expected, level)
+
+
+@pytest.mark.parametrize("program", REAL, ids=name_of)
+def test_the_trace_of_a_real_program_has_as_many_events_as_the_oracle_counts(
+    program: Program, record: Record, tmp_path: Path
+) -> None:
+    (expected,) = run_oracle(program, tmp_path / "expected.json", variables=False)
+    recorded = record(program, timeout=600)
+    assert recorded.status == 0, recorded.stderr
+    ours, theirs = list(normalise(read_structure(recorded.directory))), list(normalise(expected.events))
+    assert counts(theirs)["Step"] > 10_000, "too small to be a real program"
+    assert counts(ours) == counts(theirs)
+    assert [event.shape for event in ours] == [event.shape for event in theirs]

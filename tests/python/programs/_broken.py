@@ -1,0 +1,4 @@
+"""Fails while it is imported."""
+
+ratio = 1
+ratio = ratio / 0

@@ -1,0 +1,5 @@
+"""A module of the package."""
+
+
+def grandchild():
+    return 21

@@ -1,0 +1,3 @@
+"""Imported late."""
+
+NAME = __name__.rpartition(".")[2]

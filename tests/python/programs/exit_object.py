@@ -1,0 +1,3 @@
+"""SystemExit with something that is neither a number nor text."""
+
+raise SystemExit(["a", "list"])

@@ -1,0 +1,1056 @@
+"""Code on lines far beyond 256: line tables with large deltas, forwards and backwards."""
+
+# filler 1
+# filler 2
+# filler 3
+# filler 4
+# filler 5
+# filler 6
+# filler 7
+# filler 8
+# filler 9
+# filler 10
+# filler 11
+# filler 12
+# filler 13
+# filler 14
+# filler 15
+# filler 16
+# filler 17
+# filler 18
+# filler 19
+# filler 20
+# filler 21
+# filler 22
+# filler 23
+# filler 24
+# filler 25
+# filler 26
+# filler 27
+# filler 28
+# filler 29
+# filler 30
+# filler 31
+# filler 32
+# filler 33
+# filler 34
+# filler 35
+# filler 36
+# filler 37
+# filler 38
+# filler 39
+# filler 40
+# filler 41
+# filler 42
+# filler 43
+# filler 44
+# filler 45
+# filler 46
+# filler 47
+# filler 48
+# filler 49
+# filler 50
+# filler 51
+# filler 52
+# filler 53
+# filler 54
+# filler 55
+# filler 56
+# filler 57
+# filler 58
+# filler 59
+# filler 60
+# filler 61
+# filler 62
+# filler 63
+# filler 64
+# filler 65
+# filler 66
+# filler 67
+# filler 68
+# filler 69
+# filler 70
+# filler 71
+# filler 72
+# filler 73
+# filler 74
+# filler 75
+# filler 76
+# filler 77
+# filler 78
+# filler 79
+# filler 80
+# filler 81
+# filler 82
+# filler 83
+# filler 84
+# filler 85
+# filler 86
+# filler 87
+# filler 88
+# filler 89
+# filler 90
+# filler 91
+# filler 92
+# filler 93
+# filler 94
+# filler 95
+# filler 96
+# filler 97
+# filler 98
+# filler 99
+# filler 100
+# filler 101
+# filler 102
+# filler 103
+# filler 104
+# filler 105
+# filler 106
+# filler 107
+# filler 108
+# filler 109
+# filler 110
+# filler 111
+# filler 112
+# filler 113
+# filler 114
+# filler 115
+# filler 116
+# filler 117
+# filler 118
+# filler 119
+# filler 120
+# filler 121
+# filler 122
+# filler 123
+# filler 124
+# filler 125
+# filler 126
+# filler 127
+# filler 128
+# filler 129
+# filler 130
+# filler 131
+# filler 132
+# filler 133
+# filler 134
+# filler 135
+# filler 136
+# filler 137
+# filler 138
+# filler 139
+# filler 140
+# filler 141
+# filler 142
+# filler 143
+# filler 144
+# filler 145
+# filler 146
+# filler 147
+# filler 148
+# filler 149
+# filler 150
+
+
+def late(n):
+    # inside 1
+    # inside 2
+    # inside 3
+    # inside 4
+    # inside 5
+    # inside 6
+    # inside 7
+    # inside 8
+    # inside 9
+    # inside 10
+    # inside 11
+    # inside 12
+    # inside 13
+    # inside 14
+    # inside 15
+    # inside 16
+    # inside 17
+    # inside 18
+    # inside 19
+    # inside 20
+    # inside 21
+    # inside 22
+    # inside 23
+    # inside 24
+    # inside 25
+    # inside 26
+    # inside 27
+    # inside 28
+    # inside 29
+    # inside 30
+    # inside 31
+    # inside 32
+    # inside 33
+    # inside 34
+    # inside 35
+    # inside 36
+    # inside 37
+    # inside 38
+    # inside 39
+    # inside 40
+    # inside 41
+    # inside 42
+    # inside 43
+    # inside 44
+    # inside 45
+    # inside 46
+    # inside 47
+    # inside 48
+    # inside 49
+    # inside 50
+    # inside 51
+    # inside 52
+    # inside 53
+    # inside 54
+    # inside 55
+    # inside 56
+    # inside 57
+    # inside 58
+    # inside 59
+    # inside 60
+    # inside 61
+    # inside 62
+    # inside 63
+    # inside 64
+    # inside 65
+    # inside 66
+    # inside 67
+    # inside 68
+    # inside 69
+    # inside 70
+    # inside 71
+    # inside 72
+    # inside 73
+    # inside 74
+    # inside 75
+    # inside 76
+    # inside 77
+    # inside 78
+    # inside 79
+    # inside 80
+    # inside 81
+    # inside 82
+    # inside 83
+    # inside 84
+    # inside 85
+    # inside 86
+    # inside 87
+    # inside 88
+    # inside 89
+    # inside 90
+    # inside 91
+    # inside 92
+    # inside 93
+    # inside 94
+    # inside 95
+    # inside 96
+    # inside 97
+    # inside 98
+    # inside 99
+    # inside 100
+    # inside 101
+    # inside 102
+    # inside 103
+    # inside 104
+    # inside 105
+    # inside 106
+    # inside 107
+    # inside 108
+    # inside 109
+    # inside 110
+    # inside 111
+    # inside 112
+    # inside 113
+    # inside 114
+    # inside 115
+    # inside 116
+    # inside 117
+    # inside 118
+    # inside 119
+    # inside 120
+    a = n
+    # between 1
+    # between 2
+    # between 3
+    # between 4
+    # between 5
+    # between 6
+    # between 7
+    # between 8
+    # between 9
+    # between 10
+    # between 11
+    # between 12
+    # between 13
+    # between 14
+    # between 15
+    # between 16
+    # between 17
+    # between 18
+    # between 19
+    # between 20
+    # between 21
+    # between 22
+    # between 23
+    # between 24
+    # between 25
+    # between 26
+    # between 27
+    # between 28
+    # between 29
+    # between 30
+    # between 31
+    # between 32
+    # between 33
+    # between 34
+    # between 35
+    # between 36
+    # between 37
+    # between 38
+    # between 39
+    # between 40
+    # between 41
+    # between 42
+    # between 43
+    # between 44
+    # between 45
+    # between 46
+    # between 47
+    # between 48
+    # between 49
+    # between 50
+    # between 51
+    # between 52
+    # between 53
+    # between 54
+    # between 55
+    # between 56
+    # between 57
+    # between 58
+    # between 59
+    # between 60
+    # between 61
+    # between 62
+    # between 63
+    # between 64
+    # between 65
+    # between 66
+    # between 67
+    # between 68
+    # between 69
+    # between 70
+    # between 71
+    # between 72
+    # between 73
+    # between 74
+    # between 75
+    # between 76
+    # between 77
+    # between 78
+    # between 79
+    # between 80
+    # between 81
+    # between 82
+    # between 83
+    # between 84
+    # between 85
+    # between 86
+    # between 87
+    # between 88
+    # between 89
+    # between 90
+    # between 91
+    # between 92
+    # between 93
+    # between 94
+    # between 95
+    # between 96
+    # between 97
+    # between 98
+    # between 99
+    # between 100
+    # between 101
+    # between 102
+    # between 103
+    # between 104
+    # between 105
+    # between 106
+    # between 107
+    # between 108
+    # between 109
+    # between 110
+    # between 111
+    # between 112
+    # between 113
+    # between 114
+    # between 115
+    # between 116
+    # between 117
+    # between 118
+    # between 119
+    # between 120
+    # between 121
+    # between 122
+    # between 123
+    # between 124
+    # between 125
+    # between 126
+    # between 127
+    # between 128
+    # between 129
+    # between 130
+    # between 131
+    # between 132
+    # between 133
+    # between 134
+    # between 135
+    # between 136
+    # between 137
+    # between 138
+    # between 139
+    # between 140
+    for i in range(2):
+        a += i
+    # tail 1
+    # tail 2
+    # tail 3
+    # tail 4
+    # tail 5
+    # tail 6
+    # tail 7
+    # tail 8
+    # tail 9
+    # tail 10
+    # tail 11
+    # tail 12
+    # tail 13
+    # tail 14
+    # tail 15
+    # tail 16
+    # tail 17
+    # tail 18
+    # tail 19
+    # tail 20
+    # tail 21
+    # tail 22
+    # tail 23
+    # tail 24
+    # tail 25
+    # tail 26
+    # tail 27
+    # tail 28
+    # tail 29
+    # tail 30
+    # tail 31
+    # tail 32
+    # tail 33
+    # tail 34
+    # tail 35
+    # tail 36
+    # tail 37
+    # tail 38
+    # tail 39
+    # tail 40
+    # tail 41
+    # tail 42
+    # tail 43
+    # tail 44
+    # tail 45
+    # tail 46
+    # tail 47
+    # tail 48
+    # tail 49
+    # tail 50
+    # tail 51
+    # tail 52
+    # tail 53
+    # tail 54
+    # tail 55
+    # tail 56
+    # tail 57
+    # tail 58
+    # tail 59
+    # tail 60
+    # tail 61
+    # tail 62
+    # tail 63
+    # tail 64
+    # tail 65
+    # tail 66
+    # tail 67
+    # tail 68
+    # tail 69
+    # tail 70
+    # tail 71
+    # tail 72
+    # tail 73
+    # tail 74
+    # tail 75
+    # tail 76
+    # tail 77
+    # tail 78
+    # tail 79
+    # tail 80
+    # tail 81
+    # tail 82
+    # tail 83
+    # tail 84
+    # tail 85
+    # tail 86
+    # tail 87
+    # tail 88
+    # tail 89
+    # tail 90
+    # tail 91
+    # tail 92
+    # tail 93
+    # tail 94
+    # tail 95
+    # tail 96
+    # tail 97
+    # tail 98
+    # tail 99
+    # tail 100
+    # tail 101
+    # tail 102
+    # tail 103
+    # tail 104
+    # tail 105
+    # tail 106
+    # tail 107
+    # tail 108
+    # tail 109
+    # tail 110
+    # tail 111
+    # tail 112
+    # tail 113
+    # tail 114
+    # tail 115
+    # tail 116
+    # tail 117
+    # tail 118
+    # tail 119
+    # tail 120
+    # tail 121
+    # tail 122
+    # tail 123
+    # tail 124
+    # tail 125
+    # tail 126
+    # tail 127
+    # tail 128
+    # tail 129
+    # tail 130
+    return a
+
+
+# more 1
+# more 2
+# more 3
+# more 4
+# more 5
+# more 6
+# more 7
+# more 8
+# more 9
+# more 10
+# more 11
+# more 12
+# more 13
+# more 14
+# more 15
+# more 16
+# more 17
+# more 18
+# more 19
+# more 20
+# more 21
+# more 22
+# more 23
+# more 24
+# more 25
+# more 26
+# more 27
+# more 28
+# more 29
+# more 30
+# more 31
+# more 32
+# more 33
+# more 34
+# more 35
+# more 36
+# more 37
+# more 38
+# more 39
+# more 40
+# more 41
+# more 42
+# more 43
+# more 44
+# more 45
+# more 46
+# more 47
+# more 48
+# more 49
+# more 50
+# more 51
+# more 52
+# more 53
+# more 54
+# more 55
+# more 56
+# more 57
+# more 58
+# more 59
+# more 60
+# more 61
+# more 62
+# more 63
+# more 64
+# more 65
+# more 66
+# more 67
+# more 68
+# more 69
+# more 70
+# more 71
+# more 72
+# more 73
+# more 74
+# more 75
+# more 76
+# more 77
+# more 78
+# more 79
+# more 80
+# more 81
+# more 82
+# more 83
+# more 84
+# more 85
+# more 86
+# more 87
+# more 88
+# more 89
+# more 90
+# more 91
+# more 92
+# more 93
+# more 94
+# more 95
+# more 96
+# more 97
+# more 98
+# more 99
+# more 100
+# more 101
+# more 102
+# more 103
+# more 104
+# more 105
+# more 106
+# more 107
+# more 108
+# more 109
+# more 110
+# more 111
+# more 112
+# more 113
+# more 114
+# more 115
+# more 116
+# more 117
+# more 118
+# more 119
+# more 120
+# more 121
+# more 122
+# more 123
+# more 124
+# more 125
+# more 126
+# more 127
+# more 128
+# more 129
+# more 130
+# more 131
+# more 132
+# more 133
+# more 134
+# more 135
+# more 136
+# more 137
+# more 138
+# more 139
+# more 140
+# more 141
+# more 142
+# more 143
+# more 144
+# more 145
+# more 146
+# more 147
+# more 148
+# more 149
+# more 150
+# more 151
+# more 152
+# more 153
+# more 154
+# more 155
+# more 156
+# more 157
+# more 158
+# more 159
+# more 160
+# more 161
+# more 162
+# more 163
+# more 164
+# more 165
+# more 166
+# more 167
+# more 168
+# more 169
+# more 170
+# more 171
+# more 172
+# more 173
+# more 174
+# more 175
+# more 176
+# more 177
+# more 178
+# more 179
+# more 180
+# more 181
+# more 182
+# more 183
+# more 184
+# more 185
+# more 186
+# more 187
+# more 188
+# more 189
+# more 190
+# more 191
+# more 192
+# more 193
+# more 194
+# more 195
+# more 196
+# more 197
+# more 198
+# more 199
+# more 200
+# more 201
+# more 202
+# more 203
+# more 204
+# more 205
+# more 206
+# more 207
+# more 208
+# more 209
+# more 210
+# more 211
+# more 212
+# more 213
+# more 214
+# more 215
+# more 216
+# more 217
+# more 218
+# more 219
+# more 220
+# more 221
+# more 222
+# more 223
+# more 224
+# more 225
+# more 226
+# more 227
+# more 228
+# more 229
+# more 230
+# more 231
+# more 232
+# more 233
+# more 234
+# more 235
+# more 236
+# more 237
+# more 238
+# more 239
+# more 240
+# more 241
+# more 242
+# more 243
+# more 244
+# more 245
+# more 246
+# more 247
+# more 248
+# more 249
+# more 250
+# more 251
+# more 252
+# more 253
+# more 254
+# more 255
+# more 256
+# more 257
+# more 258
+# more 259
+# more 260
+# more 261
+# more 262
+# more 263
+# more 264
+# more 265
+# more 266
+# more 267
+# more 268
+# more 269
+# more 270
+# more 271
+# more 272
+# more 273
+# more 274
+# more 275
+# more 276
+# more 277
+# more 278
+# more 279
+# more 280
+# more 281
+# more 282
+# more 283
+# more 284
+# more 285
+# more 286
+# more 287
+# more 288
+# more 289
+# more 290
+# more 291
+# more 292
+# more 293
+# more 294
+# more 295
+# more 296
+# more 297
+# more 298
+# more 299
+# more 300
+print(late(1))
+try:
+    late(None)
+except TypeError:
+    # far 1
+    # far 2
+    # far 3
+    # far 4
+    # far 5
+    # far 6
+    # far 7
+    # far 8
+    # far 9
+    # far 10
+    # far 11
+    # far 12
+    # far 13
+    # far 14
+    # far 15
+    # far 16
+    # far 17
+    # far 18
+    # far 19
+    # far 20
+    # far 21
+    # far 22
+    # far 23
+    # far 24
+    # far 25
+    # far 26
+    # far 27
+    # far 28
+    # far 29
+    # far 30
+    # far 31
+    # far 32
+    # far 33
+    # far 34
+    # far 35
+    # far 36
+    # far 37
+    # far 38
+    # far 39
+    # far 40
+    # far 41
+    # far 42
+    # far 43
+    # far 44
+    # far 45
+    # far 46
+    # far 47
+    # far 48
+    # far 49
+    # far 50
+    # far 51
+    # far 52
+    # far 53
+    # far 54
+    # far 55
+    # far 56
+    # far 57
+    # far 58
+    # far 59
+    # far 60
+    # far 61
+    # far 62
+    # far 63
+    # far 64
+    # far 65
+    # far 66
+    # far 67
+    # far 68
+    # far 69
+    # far 70
+    # far 71
+    # far 72
+    # far 73
+    # far 74
+    # far 75
+    # far 76
+    # far 77
+    # far 78
+    # far 79
+    # far 80
+    # far 81
+    # far 82
+    # far 83
+    # far 84
+    # far 85
+    # far 86
+    # far 87
+    # far 88
+    # far 89
+    # far 90
+    # far 91
+    # far 92
+    # far 93
+    # far 94
+    # far 95
+    # far 96
+    # far 97
+    # far 98
+    # far 99
+    # far 100
+    # far 101
+    # far 102
+    # far 103
+    # far 104
+    # far 105
+    # far 106
+    # far 107
+    # far 108
+    # far 109
+    # far 110
+    # far 111
+    # far 112
+    # far 113
+    # far 114
+    # far 115
+    # far 116
+    # far 117
+    # far 118
+    # far 119
+    # far 120
+    # far 121
+    # far 122
+    # far 123
+    # far 124
+    # far 125
+    # far 126
+    # far 127
+    # far 128
+    # far 129
+    # far 130
+    # far 131
+    # far 132
+    # far 133
+    # far 134
+    # far 135
+    # far 136
+    # far 137
+    # far 138
+    # far 139
+    # far 140
+    # far 141
+    # far 142
+    # far 143
+    # far 144
+    # far 145
+    # far 146
+    # far 147
+    # far 148
+    # far 149
+    # far 150
+    # far 151
+    # far 152
+    # far 153
+    # far 154
+    # far 155
+    # far 156
+    # far 157
+    # far 158
+    # far 159
+    # far 160
+    # far 161
+    # far 162
+    # far 163
+    # far 164
+    # far 165
+    # far 166
+    # far 167
+    # far 168
+    # far 169
+    # far 170
+    # far 171
+    # far 172
+    # far 173
+    # far 174
+    # far 175
+    # far 176
+    # far 177
+    # far 178
+    # far 179
+    # far 180
+    # far 181
+    # far 182
+    # far 183
+    # far 184
+    # far 185
+    # far 186
+    # far 187
+    # far 188
+    # far 189
+    # far 190
+    # far 191
+    # far 192
+    # far 193
+    # far 194
+    # far 195
+    # far 196
+    # far 197
+    # far 198
+    # far 199
+    # far 200
+    print("late", late(5))
