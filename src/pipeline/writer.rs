@@ -63,17 +63,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Also creates the first stream's file, so that a directory that cannot be written is known at once.
+    /// Also creates the first stream's file, so that a directory that cannot be written is known at once, and a
+    /// process killed early leaves a trace that opens: `empty_trace`, encoded events.
     pub fn new(
         inbox: Receiver<WriterItem>,
         buffers: Sender<SegmentBuffer>,
         storage: Arc<dyn Storage>,
         supervisor: Arc<Supervisor>,
         config: Arc<PipelineConfig>,
+        empty_trace: Vec<u8>,
     ) -> RecorderResult<Self> {
         let mut compressor = FrameCompressor::new(config.compression_level)
             .map_err(|error| enverr!(Io, "cannot set up zstd").with_source(error))?;
-        let mut first = EventFile::new(config.out_dir.join(config.format.events_file()), config.format);
+        let mut first = EventFile::new(config.out_dir.join(config.format.events_file()), config.format, empty_trace);
         first.store(&*storage, &mut compressor).map_err(|error| file_error("create", first.path(), error))?;
         Ok(Self {
             inbox,
@@ -165,7 +167,7 @@ impl Writer {
         }
         // Set once: a stream is opened once.
         let _ = meter.directory.set((dir.clone(), shown));
-        let new_file = || EventFile::new(dir.join(self.config.format.events_file()), self.config.format);
+        let new_file = || EventFile::new(dir.join(self.config.format.events_file()), self.config.format, Vec::new());
         let file = if id == 0 { self.first.take().unwrap_or_else(new_file) } else { new_file() };
         Ok(StreamFile { meter, dir, file, paths: None, last_store: 0 })
     }
