@@ -119,7 +119,7 @@ impl EventFile {
     /// Puts everything appended on disk, with a tail, and returns the size of the file.
     pub fn store(&mut self, storage: &dyn Storage, compressor: &mut FrameCompressor) -> io::Result<u64> {
         if self.broken {
-            self.restore();
+            self.restore(storage);
             return Ok(self.size());
         }
         if !self.dirty {
@@ -142,7 +142,7 @@ impl EventFile {
             written = handle.truncate(new_size);
         }
         if let Err(error) = written {
-            self.restore();
+            self.restore(storage);
             return Err(error);
         }
         self.broken = false;
@@ -153,11 +153,14 @@ impl EventFile {
         Ok(new_size)
     }
 
-    /// Puts the old tail back after a write that failed or panicked.
-    fn restore(&mut self) {
+    /// Puts the old tail back after a write that failed or panicked; a file without any goes, as it would not open.
+    /// If this fails too, the file needs `recover`; the error that counts is the first one.
+    fn restore(&mut self, storage: &dyn Storage) {
         let size = self.size();
-        if let Some(handle) = &mut self.handle {
-            // If this fails too, the file needs `recover`; the error that counts is the first one.
+        if size == 0 {
+            self.handle = None;
+            let _ = storage.remove_file(&self.path);
+        } else if let Some(handle) = &mut self.handle {
             let _ = handle.write_all_at(self.stored, &self.tail);
             let _ = handle.truncate(size);
         }
@@ -302,6 +305,17 @@ mod tests {
         let error = file.store(&storage, &mut compressor).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(contents(file.path()), b"firstend");
+    }
+
+    #[test]
+    fn a_file_whose_very_first_write_fails_is_not_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut compressor = FrameCompressor::new(1).unwrap();
+        let storage = FaultyStorage::new(FaultPlan { full_after: Some(10), ..FaultPlan::default() });
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, b"all of it".to_vec());
+        assert!(file.store(&storage, &mut compressor).is_err());
+        assert!(!file.path().exists());
+        assert_eq!(file.store(&storage, &mut compressor).unwrap(), 0);
     }
 
     #[test]
