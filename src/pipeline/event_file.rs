@@ -53,7 +53,9 @@ pub(super) struct EventFile {
 }
 
 impl EventFile {
-    pub fn new(path: PathBuf, format: TraceFormat) -> Self {
+    /// A file that does not exist yet. `provisional` is a whole trace without any event of the program: what the
+    /// file shows until its first part comes.
+    pub fn new(path: PathBuf, format: TraceFormat, provisional: Vec<u8>) -> Self {
         let pending = match format {
             TraceFormat::Binary => BINARY_HEADER.to_vec(),
             TraceFormat::Json => b"[".to_vec(),
@@ -66,7 +68,7 @@ impl EventFile {
             stored: 0,
             pending,
             table: SeekTable::new(),
-            provisional: Vec::new(),
+            provisional,
             tail: Vec::new(),
             has_events: false,
             dirty: true,
@@ -117,7 +119,7 @@ impl EventFile {
     /// Puts everything appended on disk, with a tail, and returns the size of the file.
     pub fn store(&mut self, storage: &dyn Storage, compressor: &mut FrameCompressor) -> io::Result<u64> {
         if self.broken {
-            self.restore();
+            self.restore(storage);
             return Ok(self.size());
         }
         if !self.dirty {
@@ -140,7 +142,7 @@ impl EventFile {
             written = handle.truncate(new_size);
         }
         if let Err(error) = written {
-            self.restore();
+            self.restore(storage);
             return Err(error);
         }
         self.broken = false;
@@ -151,11 +153,14 @@ impl EventFile {
         Ok(new_size)
     }
 
-    /// Puts the old tail back after a write that failed or panicked.
-    fn restore(&mut self) {
+    /// Puts the old tail back after a write that failed or panicked; a file without any goes, as it would not open.
+    /// If this fails too, the file needs `recover`; the error that counts is the first one.
+    fn restore(&mut self, storage: &dyn Storage) {
         let size = self.size();
-        if let Some(handle) = &mut self.handle {
-            // If this fails too, the file needs `recover`; the error that counts is the first one.
+        if size == 0 {
+            self.handle = None;
+            let _ = storage.remove_file(&self.path);
+        } else if let Some(handle) = &mut self.handle {
             let _ = handle.write_all_at(self.stored, &self.tail);
             let _ = handle.truncate(size);
         }
@@ -254,7 +259,7 @@ mod tests {
     fn a_binary_file_opens_after_every_store_and_provisional_ends_are_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
-        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary);
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, Vec::new());
         file.store(&FsStorage, &mut compressor).unwrap();
         assert_eq!(contents(file.path()), b"");
         let mut expected = Vec::new();
@@ -274,7 +279,7 @@ mod tests {
     fn a_json_file_is_a_list_after_every_store_however_the_events_are_separated() {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
-        let mut file = EventFile::new(dir.path().join("trace.json"), TraceFormat::Json);
+        let mut file = EventFile::new(dir.path().join("trace.json"), TraceFormat::Json, Vec::new());
         let mut read = |file: &mut EventFile| -> serde_json::Value {
             file.store(&FsStorage, &mut compressor).unwrap();
             serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap()
@@ -292,7 +297,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
         let storage = FaultyStorage::new(FaultPlan { full_after: Some(200), ..FaultPlan::default() });
-        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary);
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, Vec::new());
         file.append(b"first", &frame(&mut compressor, b"first"), b"end".to_vec()).unwrap();
         file.store(&storage, &mut compressor).unwrap();
         let noise: Vec<u8> = (0..1000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -303,9 +308,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_very_first_write_fails_is_not_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut compressor = FrameCompressor::new(1).unwrap();
+        let storage = FaultyStorage::new(FaultPlan { full_after: Some(10), ..FaultPlan::default() });
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, b"all of it".to_vec());
+        assert!(file.store(&storage, &mut compressor).is_err());
+        assert!(!file.path().exists());
+        assert_eq!(file.store(&storage, &mut compressor).unwrap(), 0);
+    }
+
+    #[test]
     fn small_parts_wait_once_the_seek_table_is_large() {
         let mut compressor = FrameCompressor::new(1).unwrap();
-        let mut file = EventFile::new(PathBuf::from("unused"), TraceFormat::Binary);
+        let mut file = EventFile::new(PathBuf::from("unused"), TraceFormat::Binary, Vec::new());
         let part = frame(&mut compressor, &[7; 100]);
         for _ in 0..100 {
             file.append(&[7; 100], &part, Vec::new()).unwrap();
