@@ -80,7 +80,7 @@ fn assert_loads(events: &[TraceLowLevelEvent]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn cbor_is_what_cbor4ii_writes_for_the_same_events(stream in any_stream(), exit in any_exit()) {

@@ -16,9 +16,9 @@ import sys
 
 from .codetracer_python_recorder import RecorderError
 from .codetracer_python_recorder import configure_policy as _configure_policy
-from .codetracer_python_recorder import configure_policy_from_env as _configure_policy_from_env
 from .codetracer_python_recorder import flush_tracing as _flush_backend
 from .codetracer_python_recorder import is_tracing as _is_tracing_backend
+from .codetracer_python_recorder import refresh_policy_from_env as _configure_policy_from_env
 from .codetracer_python_recorder import start_tracing as _start_backend
 from .codetracer_python_recorder import stop_tracing as _stop_backend
 from .formats import DEFAULT_FORMAT, is_supported, normalize_format, unsupported_format_message

@@ -75,7 +75,7 @@ def test_metadata_say_what_ran_and_how_it_ended(record: Record, tmp_path: Path) 
         ("sys.exit(True)", 1, ""),
         ("sys.exit(7)", 7, ""),
         ("sys.exit(-1)", 255, ""),
-        ("sys.exit(2**70)", 255, ""),
+        ("sys.exit(2**70)", 255, None),
         ("sys.exit(1000)", 1000 & 0xFF, ""),
         ("sys.exit('text')", 1, "text\n"),
         ("sys.exit(2.5)", 1, "2.5\n"),
@@ -84,10 +84,12 @@ def test_metadata_say_what_ran_and_how_it_ended(record: Record, tmp_path: Path) 
     ],
 )
 def test_every_kind_of_exit_is_recorded_as_the_system_sees_it(
-    statement: str, status: int, message: str, record: Record, write: Write
+    statement: str, status: int, message: str | None, record: Record, write: Write
 ) -> None:
     path = write(f"import sys\n{statement}\n")
     plain = python([path])
+    # What CPython says of a code that does not fit a C long is its own business, and differs between versions.
+    message = plain.stderr if message is None else message
     assert (plain.status, plain.stderr) == (status, message)
     mirrored = record(path, options=["--propagate-script-exit"])
     assert (mirrored.status, mirrored.stderr) == (status, message)

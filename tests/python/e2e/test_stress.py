@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from oracle.model import Call
 from support.reading import Trace, inspected_lines
 from support.recording import Recording
 from support.running import Outcome, python
@@ -135,7 +136,7 @@ def test_stop_while_other_threads_run_recorded_code(write: Write, run: Run, tmp_
         for thread in threads: thread.start()
         for round in range(3):
             recorder.start(f"out-{round}")
-            time.sleep(0.2)
+            time.sleep(0.05)
             recorder.flush()
             recorder.stop(exit_code=round)
         print(all(thread.is_alive() for thread in threads))
@@ -149,10 +150,10 @@ def test_stop_while_other_threads_run_recorded_code(write: Write, run: Run, tmp_
     for number in range(3):
         trace = Trace(tmp_path / f"out-{number}")
         assert trace.main.toplevel_return == ["Int", hex(number)]
-        busy = [thread for thread in trace.threads if thread.calls_of("step")]
-        assert busy, "no other thread was recorded"
-        for thread in busy:
-            assert thread.counts["Call"] == thread.counts["Return"]
+        # Reading them is the assertion that each is whole and balanced.
+        others = trace.structures[1:]
+        names = {event.name for events in others for event in events if isinstance(event, Call)}
+        assert {"step", "generator"} <= names <= {"<__main__>", "step", "generator", "busy"}
 
 
 def test_many_short_threads_are_all_recorded(record: Record, write: Write) -> None:
@@ -163,7 +164,7 @@ def test_many_short_threads_are_all_recorded(record: Record, write: Write) -> No
         def work(n):
             return n
 
-        for n in range(60):
+        for n in range(25):
             thread = threading.Thread(target=work, args=(n,))
             thread.start(); thread.join()
         print("done")
@@ -172,7 +173,7 @@ def test_many_short_threads_are_all_recorded(record: Record, write: Write) -> No
     recorded = record(script)
     assert recorded.stdout == "done\n", recorded.stderr
     returned = [value for thread in recorded.trace.threads for value in thread.returns_of("work")]
-    assert sorted(int(value[1], 16) for value in returned) == list(range(60))
+    assert sorted(int(value[1], 16) for value in returned) == list(range(25))
 
 
 HARNESS = """

@@ -12,9 +12,8 @@ Nothing here shares code with the recorder. `settrace` tells the story through `
 Where `sys.settrace` and `sys.monitoring` differ, and what is done about it
 ---------------------------------------------------------------------------
 1. A backward jump within a line (`for x in y: f(x)`, a one-line comprehension) is a further `line` event for
-   settrace, none for monitoring. `model.normalise` drops a Step on the line where its activation already is.
-   It is applied to both sides, so neither gains by it. The oracle alone drops such a Step where it is the first
-   after a resume: there, a trace does not tell which line the generator was suspended on.
+   settrace, none for monitoring. The oracle makes no Step of a line where its frame already is, the line that a
+   generator was suspended on included. `model.normalise` does the same to a recorded trace, within an activation.
 2. settrace has one event `call` for start, resume and throw. They are told apart by what follows: an
    `exception` event at the very instruction the frame was entered at is a throw.
 3. settrace reports unwinding as `return` of None, without the exception. See `settrace.Activation`.

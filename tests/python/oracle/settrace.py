@@ -80,7 +80,7 @@ class Activation:
       raised the exception that was being handled at the last line.
     """
 
-    __slots__ = ("_errors", "_failing", "_handled", "_last", "_namespace", "_path", "_resumed_at", "_step", "_stream")
+    __slots__ = ("_errors", "_failing", "_handled", "_last", "_namespace", "_path", "_line", "_step", "_stream")
 
     def __init__(self, stream: Stream, frame: FrameType, path: str, step: Callable[..., Step]) -> None:
         self._step = step
@@ -92,16 +92,16 @@ class Activation:
         self._handled: Value | None = earlier._handled if isinstance(earlier, Activation) else None
         self._failing = False
         self._last: tuple[str, int] = ("call", frame.f_lasti)
-        # The line a generator is resumed at: it is already there, so coming to it is a jump within the line.
-        self._resumed_at: int | None
+        # Where the frame is: a generator is resumed on a line, a function is not yet on any.
+        self._line: int | None
         self._namespace = frames.namespace_of(frame)
         code = frame.f_code
         call = Call(name_of(frame), path, code.co_firstlineno)
         if _instruction(code, frame.f_lasti) == ("RESUME", 0):
             call.args = frames.arguments(frame)
-            self._resumed_at = None
+            self._line = None
         else:
-            self._resumed_at = frame.f_lineno
+            self._line = frame.f_lineno
         stream.events.append(call)
 
     def on_event(self, frame: FrameType, event: str, arg: Any) -> Callable[..., Any]:
@@ -109,9 +109,10 @@ class Activation:
         position = frame.f_lasti
         match event:
             case "line":
-                if frame.f_lineno != self._resumed_at:
+                # A jump within a line is no step; see difference 1 of the package docs.
+                if frame.f_lineno != self._line:
+                    self._line = frame.f_lineno
                     self._stream.events.append(self._step(frame, self._path, frame.f_lineno, self._namespace))
-                self._resumed_at = None
                 handled = sys.exception()
                 self._handled = None if handled is None else render_exception(handled)
                 self._last = ("line", frame.f_lineno)
@@ -122,7 +123,7 @@ class Activation:
                     call = self._stream.events[-1]
                     assert isinstance(call, Call)
                     call.args = [("exception", error)]
-                    self._resumed_at = None
+                    self._line = None
                 self._last = ("exception", position)
             case "return":
                 unwound = arg is None and self._is_unwound(frame)

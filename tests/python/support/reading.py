@@ -114,8 +114,16 @@ class Trace:
     @cached_property
     def threads(self) -> list[Thread]:
         """Every recorded thread, the one that started the recording first."""
-        others = sorted((self.directory / "threads").glob("*/"))
-        return [self.main, *(read_thread(directory) for directory in others)]
+        return [self.main, *(read_thread(directory) for directory in self._other_directories)]
+
+    @property
+    def structures(self) -> list[list[Event]]:
+        """What `threads` did, without values; see `read_structure`."""
+        return [read_structure(directory) for directory in (self.directory, *self._other_directories)]
+
+    @property
+    def _other_directories(self) -> list[Path]:
+        return sorted((self.directory / "threads").glob("*/"))
 
     @property
     def streams(self) -> list[Stream]:
