@@ -7,6 +7,7 @@
 //!   what balances the stream (if known) and the seek table. `trace.json`: `[`, events joined by `,\n`, and `]`.
 //! - The seek table grows with the file. To keep its cost a fraction of the parts', parts wait in memory
 //!   until they are [`TAIL_SHARE`] times the tail, or somebody asks for them ([`EventFile::store`]).
+//! - The first write puts the whole file in its place atomically.
 //! - A write that fails puts the old tail back in its old place, which needs no room on the disk.
 
 use std::io;
@@ -119,7 +120,7 @@ impl EventFile {
     /// Puts everything appended on disk, with a tail, and returns the size of the file.
     pub fn store(&mut self, storage: &dyn Storage, compressor: &mut FrameCompressor) -> io::Result<u64> {
         if self.broken {
-            self.restore(storage);
+            self.restore();
             return Ok(self.size());
         }
         if !self.dirty {
@@ -131,19 +132,13 @@ impl EventFile {
         self.pending.extend_from_slice(&tail);
         let new_size = self.stored + self.pending.len() as u64;
 
-        if self.handle.is_none() {
-            self.handle = Some(if self.exists { storage.open(&self.path)? } else { storage.create(&self.path)? });
-            self.exists = true;
-        }
-        let Some(handle) = &mut self.handle else { return Err(io::ErrorKind::NotFound.into()) };
         self.broken = true;
-        let mut written = handle.write_all_at(self.stored, &self.pending);
-        if written.is_ok() && new_size < old_size {
-            written = handle.truncate(new_size);
-        }
-        if let Err(error) = written {
-            self.restore(storage);
-            return Err(error);
+        if self.exists {
+            self.overwrite_tail(storage, new_size, old_size).inspect_err(|_| self.restore())?;
+        } else {
+            // The file appears whole: nobody ever finds it empty.
+            storage.replace(&self.path, &self.pending, false)?;
+            self.exists = true;
         }
         self.broken = false;
         self.pending.clear();
@@ -153,14 +148,21 @@ impl EventFile {
         Ok(new_size)
     }
 
-    /// Puts the old tail back after a write that failed or panicked; a file without any goes, as it would not open.
-    /// If this fails too, the file needs `recover`; the error that counts is the first one.
-    fn restore(&mut self, storage: &dyn Storage) {
+    /// Writes what is pending where the tail is.
+    fn overwrite_tail(&mut self, storage: &dyn Storage, new_size: u64, old_size: u64) -> io::Result<()> {
+        let handle = match &mut self.handle {
+            Some(handle) => handle,
+            None => self.handle.insert(storage.open(&self.path)?),
+        };
+        handle.write_all_at(self.stored, &self.pending)?;
+        if new_size < old_size { handle.truncate(new_size) } else { Ok(()) }
+    }
+
+    /// Puts the old tail back after a write that failed or panicked. If this fails too, the file needs `recover`; the
+    /// error that counts is the first one.
+    fn restore(&mut self) {
         let size = self.size();
-        if size == 0 {
-            self.handle = None;
-            let _ = storage.remove_file(&self.path);
-        } else if let Some(handle) = &mut self.handle {
+        if let Some(handle) = &mut self.handle {
             let _ = handle.write_all_at(self.stored, &self.tail);
             let _ = handle.truncate(size);
         }
@@ -308,14 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_whose_very_first_write_fails_is_not_left_behind() {
+    fn a_file_that_cannot_be_made_is_not_left_behind() {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
         let storage = FaultyStorage::new(FaultPlan { full_after: Some(10), ..FaultPlan::default() });
         let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, b"all of it".to_vec());
         assert!(file.store(&storage, &mut compressor).is_err());
-        assert!(!file.path().exists());
-        assert_eq!(file.store(&storage, &mut compressor).unwrap(), 0);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
     #[test]

@@ -178,9 +178,9 @@ fn a_failure_is_in_the_files_before_anybody_stops_the_recording() {
 #[test]
 fn a_directory_that_takes_no_file_is_refused_at_once() {
     let dir = tempfile::tempdir().unwrap();
-    let plan = FaultPlan { fail_write: Some(1), ..FaultPlan::default() };
+    let plan = FaultPlan { full_after: Some(10), ..FaultPlan::default() };
     let config = config(dir.path(), TraceFormat::Binary);
     let error = Pipeline::spawn(config, super::support::tables(), Arc::new(FaultyStorage::new(plan))).unwrap_err();
     assert_eq!(error.code, ErrorCode::Io);
-    assert!(error.to_string().contains("cannot create"), "{error}");
+    assert!(error.to_string().contains("cannot write"), "{error}");
 }
