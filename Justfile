@@ -46,7 +46,7 @@ fmt:
     @{{ python }} -m ruff check --fix --exit-zero --quiet
     @{{ python }} -m ruff format
 
-# Rust tests against every CPython found, and each benchmark once
+# Rust tests against every CPython found (arguments go to the test runner)
 rust-test *args:
     @{{ python }} {{ dev }}/rust.py test "$@"
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
+use crate::logging;
 use crate::session::{self, StartOptions, bootstrap::filesystem};
 use crate::trace_filter::Framework;
 
@@ -38,26 +39,39 @@ fn start_tracing(
         filters: trace_filter.unwrap_or_default(),
         framework,
     };
-    Ok(session::start(py, options)?)
+    session::start(py, options).map_err(logging::raise)
 }
 
 /// Ends the recording and finishes its files.
 #[pyfunction]
 #[pyo3(signature = (exit_code=None))]
-fn stop_tracing(py: Python<'_>, exit_code: Option<i64>) -> PyResult<()> {
-    Ok(session::stop(py, exit_code)?)
+fn stop_tracing(py: Python<'_>, exit_code: Option<Bound<'_, PyAny>>) -> PyResult<()> {
+    session::stop(py, exit_code.and_then(|code| code.extract().ok())).map_err(logging::raise)
 }
 
 /// Makes everything recorded so far durable.
 #[pyfunction]
 fn flush_tracing(py: Python<'_>) -> PyResult<()> {
-    Ok(session::flush(py)?)
+    session::flush(py).map_err(logging::raise)
 }
 
 /// Whether a recording is running.
 #[pyfunction]
 fn is_tracing() -> bool {
     session::is_tracing()
+}
+
+/// Runs a code object in a namespace as if nobody had called it: `sys._getframe().f_back` is None, and the whole
+/// recursion limit is there. For the command line, whose own frames are none of the program's business.
+#[pyfunction]
+fn run_detached<'py>(
+    py: Python<'py>,
+    code: Bound<'py, pyo3::types::PyCode>,
+    namespace: Bound<'py, pyo3::types::PyDict>,
+) -> PyResult<Bound<'py, PyAny>> {
+    // The start-up check decides whether the layout that this needs may be touched.
+    crate::ffi::probe::decide_frame_access(py);
+    crate::ffi::stack::run_without_callers(py, &code, &namespace)
 }
 
 /// Names of the cargo features of this build.
@@ -76,6 +90,7 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stop_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(flush_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(run_detached, module)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("FEATURES", pyo3::types::PyTuple::new(module.py(), FEATURES)?)?;
     Ok(())

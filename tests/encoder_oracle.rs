@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
 
+#[allow(dead_code)] // shared by several test files, each of which uses its part
 mod encoder_support;
 
 use codetracer_python_recorder::pipeline::encoder::{EventCounts, StreamEncoder};
@@ -80,7 +81,7 @@ fn assert_loads(events: &[TraceLowLevelEvent]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn cbor_is_what_cbor4ii_writes_for_the_same_events(stream in any_stream(), exit in any_exit()) {

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
 
+// Helpers of tests may stop a test like the tests themselves.
+
 use std::path::Path;
 
 use codetracer_python_recorder::trace_filter::{

@@ -55,8 +55,8 @@ what to run:
 
 recording:
   -o, --out-dir, --trace-dir DIR
-                        where the trace goes (default: ${ENV_OUT_DIR},
-                        or ./{DEFAULT_OUT_DIR})
+                        where the trace goes (default: ./{DEFAULT_OUT_DIR}, or
+                        ${ENV_OUT_DIR})
   --format binary|json  trace.bin or trace.json (default: $CODETRACER_FORMAT,
                         or {DEFAULT_FORMAT})
   --activation-path FILE
@@ -232,17 +232,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         except BaseException as error:
             uncaught = error
         status = runner.report(uncaught)
+        recorder_failed = isinstance(uncaught, RecorderError)
+        interrupt = uncaught if type(uncaught) is KeyboardInterrupt and not guest else None
+        # The exception's frames lead back to this one: let go, or the program's objects outlive their time.
+        uncaught = None
         if not guest:
             runner.wait_for_threads()
 
         mirror = True
         if recording is not None:
-            worked = _finish(recording, status, say) and not isinstance(uncaught, RecorderError)
-            mirror = policy_snapshot()["propagate_script_exit"] is True
-            if not worked:
+            if not _finish(recording, status, say) or recorder_failed:
                 return 1
-        if mirror and status == runner.INTERRUPTED and isinstance(uncaught, KeyboardInterrupt) and not guest:
-            runner.end_by_interrupt(uncaught)
+            mirror = policy_snapshot()["propagate_script_exit"] is True
+        if mirror and interrupt is not None and status == runner.INTERRUPTED:
+            runner.end_by_interrupt(interrupt)
         if mirror or status == 0:
             return status
         say(
@@ -351,10 +354,7 @@ def _config(
         policy["io_capture_fd_fallback"] = mode == "proxies+fd"
     out_dir = values.get("out_dir") or os.environ.get(ENV_OUT_DIR) or DEFAULT_OUT_DIR
     activation: str | None
-    if explicit := values.get("activation_path"):
-        activation = session.absolute(explicit)
-    else:
-        activation = target.main_file
+    activation = session.absolute(explicit) if (explicit := values.get("activation_path")) else target.main_file
     return RecorderCLIConfig(
         session.absolute(out_dir),
         _format(values.get("format")),

@@ -1,9 +1,34 @@
 """Types of the Rust extension."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from types import CodeType
+from typing import Any, Literal
+
+__all__ = [
+    "EnvironmentError",
+    "FEATURES",
+    "InternalError",
+    "RecorderError",
+    "TargetError",
+    "UsageError",
+    "VERSION",
+    "configure_policy",
+    "configure_policy_from_env",
+    "flush_tracing",
+    "inspect_trace",
+    "is_tracing",
+    "policy_origins",
+    "policy_snapshot",
+    "recover_trace",
+    "refresh_policy_from_env",
+    "run_detached",
+    "start_tracing",
+    "stop_tracing",
+    "verify_trace",
+]
 
 VERSION: str
+FEATURES: tuple[str, ...]
 
 class RecorderError(Exception):
     """Base of every error the recorder raises."""
@@ -22,6 +47,7 @@ def start_tracing(
     format: str,
     activation_path: str | None = None,
     trace_filter: Sequence[str] | None = None,
+    test_framework: str | None = None,
 ) -> None: ...
 def stop_tracing(exit_code: int | None = None) -> None: ...
 def flush_tracing() -> None: ...
@@ -37,8 +63,16 @@ def configure_policy(
     io_capture_fd_fallback: bool | None = None,
     module_name_from_globals: bool | None = None,
     propagate_script_exit: bool | None = None,
+    *,
+    values: Mapping[str, object] | None = None,
+    events: Mapping[str, object] | None = None,
+    pipeline: Mapping[str, object] | None = None,
+    durability: Mapping[str, object] | None = None,
 ) -> None: ...
 def configure_policy_from_env() -> None: ...
+def refresh_policy_from_env() -> None: ...
+def policy_origins() -> dict[str, str]: ...
+def run_detached(code: CodeType, namespace: dict[str, Any]) -> object: ...
 def policy_snapshot() -> dict[str, object]: ...
 def inspect_trace(
     path: str,

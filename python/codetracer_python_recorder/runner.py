@@ -19,6 +19,8 @@ import sys
 from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from importlib.util import MAGIC_NUMBER
 
+from .codetracer_python_recorder import run_detached
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -94,18 +96,17 @@ def entry_point(target: Target) -> tuple[Callable[..., object], tuple[object, ..
     """
     namespace = vars(sys.modules["__main__"])
     if target.kind == COMMAND:
-        return exec, (_compile_command(target.name), namespace)
+        return run_detached, (_compile_command(target.name), namespace)
     if target.kind == MODULE:
         return _run_as_main, (target.name,)
     assert target.filename is not None
     if target.container:
         return _run_as_main, ("__main__", False)
-    return exec, (_load_script(target.filename, namespace), namespace)
+    return run_detached, (_load_script(target.filename, namespace), namespace)
 
 
 def report(error: BaseException | None) -> int:
-    """Treats what ended the program as the interpreter does at top level, and returns the exit status (0 to
-    255).
+    """Treats what ended the program as the interpreter does at top level, and returns the exit status.
 
     `SystemExit` becomes its status, its message goes to stderr; anything else goes through `sys.excepthook`.
     Call it outside of an `except` block, so that the program's hook sees no exception being handled.
@@ -138,7 +139,7 @@ def wait_for_threads() -> None:
     if ignored is not None:
         if sys.version_info < (3, 13):
             _write_stderr(f"Exception ignored in: {threading!r}\n")
-        sys.__excepthook__(type(ignored), ignored, _without_recorder(ignored.__traceback__))
+        _show(ignored)
 
 
 def end_by_interrupt(error: BaseException) -> None:
@@ -151,8 +152,7 @@ def _say_nothing(*_: object) -> None:
     """An excepthook for an exception that has been shown before."""
 
 
-# CPython runs `-m`, directories and zip files through this function of runpy; its frames belong in the
-# traceback.
+# CPython runs `-m`, directories and zip files through this; its frames belong in the traceback.
 _run_as_main: Callable[..., object] = runpy._run_module_as_main  # type: ignore[attr-defined]
 
 
@@ -220,27 +220,35 @@ def _load_script(filename: str, namespace: dict[str, object]) -> CodeType:
 
 
 def _compile_script(source: bytes, filename: str) -> CodeType:
-    try:
-        return compile(source, filename, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        undecodable = _undecodable_line(source)
-        if undecodable is None or not str(error.msg).startswith("(unicode error) 'utf-8' codec"):
-            raise
-        line, byte = undecodable
-    # Reading from memory, `compile` words this differently than CPython does when it reads a script.
-    raise SyntaxError(
-        f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {filename} on line {line}, "
-        "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
-    )
+    """Compiles what was read from `filename`, with the errors CPython has when it reads the file itself.
 
-
-def _undecodable_line(source: bytes) -> tuple[int, int] | None:
-    """The 1-based line of the first byte that is not UTF-8, and that byte."""
+    Compiling from memory has other words for a bad encoding, and lets it pass within a comment.
+    """
+    if b"\0" in source:
+        before, _, _ = source.partition(b"\0")
+        *lines, text = before.decode("utf-8", "replace").split("\n")
+        raise SyntaxError("source code cannot contain null bytes", (filename, len(lines) + 1, None, text + "\n"))
     try:
         source.decode("utf-8")
     except UnicodeDecodeError as error:
-        return source.count(b"\n", 0, error.start) + 1, source[error.start]
-    return None
+        if not _declares_encoding(source):
+            line, byte = source.count(b"\n", 0, error.start) + 1, source[error.start]
+            raise SyntaxError(
+                f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {filename} on line {line}, "
+                "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
+            ) from None
+    try:
+        return compile(source, filename, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        unknown = "unknown encoding: "
+        if not error.msg.startswith(unknown):
+            raise
+        raise SyntaxError("encoding problem: " + error.msg.removeprefix(unknown)) from None
+
+
+def _declares_encoding(source: bytes) -> bool:
+    """Tells whether one of the first two lines is a comment that names an encoding."""
+    return any(line.lstrip().startswith(b"#") and b"coding" in line for line in source.split(b"\n", 2)[:2])
 
 
 def _compile_command(source: str) -> CodeType:
@@ -261,28 +269,51 @@ def _without_recorder(traceback: TracebackType | None) -> TracebackType | None:
 
 def _exit_status(error: SystemExit) -> int:
     """`_Py_HandleSystemExit`: no code is 0, an integer is itself, anything else is printed and is 1."""
+    code: object
     try:
-        code: object = error.code
+        code = error.code
     except BaseException:  # a subclass may compute its code; CPython then prints the exception itself
         code = error
     if code is None:
         return 0
     if isinstance(code, int):
         return _as_process_status(code)
+    failure = None
     try:
-        text = str(code)
-    except BaseException:  # CPython prints the line end all the same
-        text = ""
-    _write_stderr(text + "\n")
+        if (stderr := getattr(sys, "stderr", None)) is not None:
+            stderr.write(str(code))
+        else:
+            os.write(2, str(code).encode("utf-8", "backslashreplace"))
+    except BaseException as raised:
+        failure = raised
+    _write_stderr("\n")
+    if failure is not None:
+        _show_leftover(failure)
     return 1
 
 
 def _as_process_status(code: int) -> int:
     """What the parent process sees of `exit(code)`: -1 if it does not fit a C long, then masked by the OS."""
-    long_max = 2**31 - 1 if os.name == "nt" else 2**63 - 1
-    if not -long_max - 1 <= code <= long_max:
+    bits = 32 if os.name == "nt" else 64
+    if not -(2 ** (bits - 1)) <= code < 2 ** (bits - 1):
+        _show_leftover(OverflowError("Python int too large to convert to C long"))
         code = -1
     return code & (0xFFFF_FFFF if os.name == "nt" else 0xFF)
+
+
+def _show_leftover(error: BaseException) -> None:
+    """CPython leaves an error of reading or printing an exit code pending, and shows it a moment later."""
+    if getattr(sys.stderr, "closed", False):
+        return
+    if sys.version_info >= (3, 13):
+        _write_stderr("Exception ignored on threading shutdown:\n")
+    _show(error)
+
+
+def _show(error: BaseException) -> None:
+    """Shows `error` on stderr without the program's own excepthook."""
+    error.__traceback__ = traceback = _without_recorder(error.__traceback__)
+    sys.__excepthook__(type(error), error, traceback)
 
 
 def _call_excepthook(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> int:
@@ -295,7 +326,7 @@ def _call_excepthook(kind: type[BaseException], error: BaseException, traceback:
         return _status_of(error)
     if hook is missing:
         _write_stderr("sys.excepthook is missing\n")
-        sys.__excepthook__(kind, error, traceback)
+        _show(error)
         return _status_of(error)
     failure = None
     try:
@@ -304,13 +335,12 @@ def _call_excepthook(kind: type[BaseException], error: BaseException, traceback:
         failure = raised
     if failure is None:
         return _status_of(error)
-    failure.__traceback__ = _without_recorder(failure.__traceback__)
     if isinstance(failure, SystemExit):
         return _exit_status(failure)
     _write_stderr("Error in sys.excepthook:\n")
-    sys.__excepthook__(type(failure), failure, failure.__traceback__)
+    _show(failure)
     _write_stderr("\nOriginal exception was:\n")
-    sys.__excepthook__(kind, error, traceback)
+    _show(error)
     return _status_of(error)
 
 
@@ -320,12 +350,11 @@ def _status_of(error: BaseException) -> int:
 
 
 def _write_stderr(text: str) -> None:
-    """`PySys_WriteStderr`: to the program's stderr, or to the process's where there is none."""
-    stderr = getattr(sys, "stderr", None)
+    """`PySys_WriteStderr`: to the program's stderr, or to the process's where that does not work."""
     try:
-        if stderr is None:
+        sys.stderr.write(text)
+    except Exception:
+        try:
             os.write(2, text.encode("utf-8", "backslashreplace"))
-        else:
-            stderr.write(text)
-    except Exception:  # nobody is left to tell
-        pass
+        except OSError:
+            return  # nobody is left to tell

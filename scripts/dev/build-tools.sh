@@ -23,3 +23,10 @@ if ! command -v capnp >/dev/null 2>&1; then
     "$here/system-package.sh" "capnp (the Cap'n Proto compiler)" \
         apt:capnproto dnf:capnproto apk:capnproto pacman:capnproto zypper:capnproto brew:capnp
 fi
+
+for tool in cc capnp; do
+    if ! command -v "$tool" >/dev/null 2>&1; then
+        printf '%s was installed but is not on PATH: put it there, then try again.\n' "$tool" >&2
+        exit 1
+    fi
+done

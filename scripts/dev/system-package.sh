@@ -30,9 +30,8 @@ case $manager in
     brew) command="brew install $package" ;;
 esac
 if [ -z "$package" ]; then
-    printf '%s is missing, and no package manager known to have it was found. Packages that have it:' "$what" >&2
-    for offer; do printf ' %s (%s)' "${offer#*:}" "${offer%%:*}" >&2; done
-    printf '\n' >&2
+    printf '%s is missing, and no package manager that has it was found. Install it by hand, then try again:\n' "$what" >&2
+    for offer; do printf '    %-7s %s\n' "${offer%%:*}" "${offer#*:}" >&2; done
     exit 1
 fi
 

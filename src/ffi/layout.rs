@@ -44,7 +44,9 @@ struct CFrame {
 struct ThreadState {
     links: [*mut c_void; 3],
     status: c_uint,
-    counters: [c_int; 6],
+    recursion_remaining: c_int,
+    recursion_limit: c_int,
+    counters: [c_int; 4],
     cframe: *mut CFrame,
 }
 
@@ -56,7 +58,9 @@ struct ThreadState {
     eval_breaker: usize,
     status: c_uint,
     whence_and_state: [c_int; 2],
-    counters: [c_int; 6],
+    recursion_remaining: c_int,
+    recursion_limit: c_int,
+    counters: [c_int; 4],
     current_frame: *mut InterpreterFrame,
 }
 
@@ -78,6 +82,43 @@ pub(super) unsafe fn current_frame() -> *mut InterpreterFrame {
         {
             (*state).current_frame
         }
+    }
+}
+
+/// Cuts the calling thread's stack here: the next frame has no caller and the whole recursion limit.
+/// Returns what [`rejoin`] needs.
+///
+/// # Safety
+/// As [`current_frame`]; the thread must not return to Python code before [`rejoin`].
+pub(super) unsafe fn cut() -> (*mut InterpreterFrame, c_int) {
+    // SAFETY: caller's promise; a thread's first frame has a null `previous`, too.
+    unsafe {
+        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
+        let used = (*state).recursion_limit - (*state).recursion_remaining;
+        (*state).recursion_remaining = (*state).recursion_limit;
+        #[cfg(not(Py_3_13))]
+        let slot = &raw mut (*(*state).cframe).current_frame;
+        #[cfg(Py_3_13)]
+        let slot = &raw mut (*state).current_frame;
+        let frame = slot.replace(std::ptr::null_mut());
+        (frame, used)
+    }
+}
+
+/// Undoes [`cut`].
+///
+/// # Safety
+/// As [`cut`]; on the same thread, with what it returned.
+pub(super) unsafe fn rejoin((frame, used): (*mut InterpreterFrame, c_int)) {
+    // SAFETY: caller's promise.
+    unsafe {
+        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
+        (*state).recursion_remaining -= used;
+        #[cfg(not(Py_3_13))]
+        let slot = &raw mut (*(*state).cframe).current_frame;
+        #[cfg(Py_3_13)]
+        let slot = &raw mut (*state).current_frame;
+        slot.write(frame);
     }
 }
 

@@ -8,6 +8,8 @@
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
+//! | `stack` | running code without the recorder's frames below it |
+//! | `signals`, `priority` | what worker threads ask of the operating system |
 //! | `chunk` | a buffer written by one thread and read by another |
 
 #![allow(unsafe_code)]
@@ -24,6 +26,7 @@ pub mod priority;
 pub mod probe;
 pub mod python_types;
 pub mod signals;
+pub mod stack;
 
 /// A borrowed object as a pyo3 reference (a new strong reference).
 pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py, PyAny> {

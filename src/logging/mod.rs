@@ -1,28 +1,33 @@
-//! What the recorder says about itself: JSON log lines (`logger`), counters (`metrics`), the error trailer (`trailer`).
+//! What the recorder says about itself: log lines, counters, and the trailer for scripts.
 //!
 //! Invariants:
-//! - Quiet by default: a run without trouble prints nothing.
-//! - Nothing here panics or fails because stderr or the log file is gone.
-//! - Never on the hot path.
+//! - Nothing is written in a run without trouble (the default filter is `warn`).
+//! - Writing never panics, never waits for a lock that a fork can leave held, and never raises into the program:
+//!   a closed stderr loses the line.
+//! - Whatever we write is written under a [`ScopedMute`], so that it is not taken for output of the program.
 
-pub mod logger;
+mod logger;
 pub mod metrics;
+mod mute;
+mod sink;
 pub mod trailer;
 
-pub use logger::{init_logging, is_writing, run_id, set_trace_id};
+pub use logger::{init_logging, log_error, run_id, set_trace_id, trace_id};
+pub use mute::{ScopedMute, is_muted};
 
 use crate::errors::RecorderError;
 
-/// Logs an error, counts it, and prints the trailer if the policy wants one.
-pub fn log_error(error: &RecorderError) {
-    metrics::count_error(error.code);
-    tracing::error!(
-        error_code = error.code.as_str(),
-        error_kind = error.kind.as_str(),
-        context = ?error.context,
-        "recorder_error: {error}"
-    );
+/// Tells the log, the counters and, if the policy wants it, stderr's JSON trailer about an error.
+pub fn report(error: &RecorderError) {
+    metrics::global().error(error.code);
+    log_error(error);
     if crate::policy::active().recorder.json_errors {
-        trailer::print(error);
+        trailer::emit(error);
     }
+}
+
+/// Reports an error that is about to reach Python, and turns it into its exception.
+pub fn raise(error: RecorderError) -> pyo3::PyErr {
+    report(&error);
+    error.into()
 }

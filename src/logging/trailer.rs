@@ -1,46 +1,52 @@
-//! The JSON trailer: one line on stderr that tells a calling program what went wrong (`--json-errors`).
-//!
-//! Invariants: the keys are the public contract; always one line.
+//! The JSON trailer: an error as one line on stderr, for scripts (`json_errors`).
 
-use std::io::Write;
+use serde_json::{Map, Value, json};
 
-use serde_json::{Value, json};
-
-use super::logger::{run_id, trace_id};
+use super::sink::Sink;
 use crate::errors::RecorderError;
 
-/// Prints the trailer of an error.
-pub fn print(error: &RecorderError) {
-    let line = format!("{}\n", render(error, run_id(), trace_id().as_deref()));
-    // A closed stderr is nobody's problem here.
-    let _ = std::io::stderr().write_all(line.as_bytes());
+/// Writes the trailer of `error` to stderr.
+pub fn emit(error: &RecorderError) {
+    Sink::Stderr.write_line(line(error, &super::run_id(), super::trace_id().as_ref().map(|id| id.as_str())));
 }
 
-fn render(error: &RecorderError, run_id: &str, trace_id: Option<&str>) -> Value {
+/// The trailer, without a newline.
+pub fn line(error: &RecorderError, run_id: &str, trace_id: Option<&str>) -> String {
     json!({
         "run_id": run_id,
         "trace_id": trace_id,
         "error_code": error.code.as_str(),
         "error_kind": error.kind.as_str(),
         "message": error.to_string(),
-        "context": error.context,
+        "context": context(error),
     })
+    .to_string()
+}
+
+/// The error's details as a JSON object.
+pub(super) fn context(error: &RecorderError) -> Value {
+    let details = error.context.iter().map(|(key, value)| ((*key).to_owned(), json!(value)));
+    Value::Object(details.collect::<Map<_, _>>())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enverr;
 
     #[test]
-    fn the_trailer_has_the_contracts_keys_on_one_line() {
-        let error = crate::usage!(Io, "first\nsecond").with_context("path", "/x");
-        let line = render(&error, "run", None).to_string();
+    fn the_trailer_is_one_line_with_exactly_the_documented_keys() {
+        let error =
+            enverr!(Io, "cannot write\n\"x\"").with_context("path", "/x").with_source(std::io::Error::other("full"));
+        let line = line(&error, "r", None);
         assert!(!line.contains('\n'));
-        let parsed: Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(parsed["error_code"], "ERR_IO");
-        assert_eq!(parsed["error_kind"], "Usage");
-        assert_eq!(parsed["context"]["path"], "/x");
-        assert_eq!(parsed["message"], "first\nsecond");
-        assert!(parsed["trace_id"].is_null() && parsed["run_id"] == "run");
+        assert_eq!(
+            serde_json::from_str::<Value>(&line).unwrap(),
+            json!({
+                "run_id": "r", "trace_id": null, "error_code": "ERR_IO", "error_kind": "Environment",
+                "message": "cannot write\n\"x\": full", "context": {"path": "/x"}
+            })
+        );
+        assert!(super::line(&error, "r", Some("t")).contains(r#""trace_id":"t""#));
     }
 }

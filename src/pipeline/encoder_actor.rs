@@ -262,8 +262,7 @@ impl Encoding {
             let encoded = stream.encoder.encode(rest, &mut buffer.raw, limit);
             let (taken, full) = (encoded.unwrap_or(0), buffer.raw.len() >= limit);
             if encoded.is_err() || (taken == 0 && !full) {
-                // What this call made may end in the middle of an event: what the writer has is the last good state.
-                stream.buffer = None;
+                // What was made until then is valid, and the stream can still be finished: see `salvage`.
                 return Err(bug!(
                     TraceIncomplete,
                     "the events of thread {} do not follow the layout",
@@ -466,8 +465,12 @@ impl Encoding {
         Ok(())
     }
 
-    /// After a failure: what is encoded already still goes to the writer, if that still works.
+    /// After a failure: what is encoded already still goes to the writer, balanced, if that still works.
     fn salvage(&mut self) {
-        self.cut_all();
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            // Without a free buffer a stream keeps the provisional end of its last segment.
+            let _ = self.finish_stream(id, Exit::Unknown);
+        }
     }
 }

@@ -7,6 +7,7 @@
 //!   what balances the stream (if known) and the seek table. `trace.json`: `[`, events joined by `,\n`, and `]`.
 //! - The seek table grows with the file. To keep its cost a fraction of the parts', parts wait in memory
 //!   until they are [`TAIL_SHARE`] times the tail, or somebody asks for them ([`EventFile::store`]).
+//! - The first write puts the whole file in its place atomically.
 //! - A write that fails puts the old tail back in its old place, which needs no room on the disk.
 
 use std::io;
@@ -53,7 +54,9 @@ pub(super) struct EventFile {
 }
 
 impl EventFile {
-    pub fn new(path: PathBuf, format: TraceFormat) -> Self {
+    /// A file that does not exist yet. `provisional` is a whole trace without any event of the program: what the
+    /// file shows until its first part comes.
+    pub fn new(path: PathBuf, format: TraceFormat, provisional: Vec<u8>) -> Self {
         let pending = match format {
             TraceFormat::Binary => BINARY_HEADER.to_vec(),
             TraceFormat::Json => b"[".to_vec(),
@@ -66,7 +69,7 @@ impl EventFile {
             stored: 0,
             pending,
             table: SeekTable::new(),
-            provisional: Vec::new(),
+            provisional,
             tail: Vec::new(),
             has_events: false,
             dirty: true,
@@ -129,19 +132,13 @@ impl EventFile {
         self.pending.extend_from_slice(&tail);
         let new_size = self.stored + self.pending.len() as u64;
 
-        if self.handle.is_none() {
-            self.handle = Some(if self.exists { storage.open(&self.path)? } else { storage.create(&self.path)? });
-            self.exists = true;
-        }
-        let Some(handle) = &mut self.handle else { return Err(io::ErrorKind::NotFound.into()) };
         self.broken = true;
-        let mut written = handle.write_all_at(self.stored, &self.pending);
-        if written.is_ok() && new_size < old_size {
-            written = handle.truncate(new_size);
-        }
-        if let Err(error) = written {
-            self.restore();
-            return Err(error);
+        if self.exists {
+            self.overwrite_tail(storage, new_size, old_size).inspect_err(|_| self.restore())?;
+        } else {
+            // The file appears whole: nobody ever finds it empty.
+            storage.replace(&self.path, &self.pending, false)?;
+            self.exists = true;
         }
         self.broken = false;
         self.pending.clear();
@@ -151,11 +148,21 @@ impl EventFile {
         Ok(new_size)
     }
 
-    /// Puts the old tail back after a write that failed or panicked.
+    /// Writes what is pending where the tail is.
+    fn overwrite_tail(&mut self, storage: &dyn Storage, new_size: u64, old_size: u64) -> io::Result<()> {
+        let handle = match &mut self.handle {
+            Some(handle) => handle,
+            None => self.handle.insert(storage.open(&self.path)?),
+        };
+        handle.write_all_at(self.stored, &self.pending)?;
+        if new_size < old_size { handle.truncate(new_size) } else { Ok(()) }
+    }
+
+    /// Puts the old tail back after a write that failed or panicked. If this fails too, the file needs `recover`; the
+    /// error that counts is the first one.
     fn restore(&mut self) {
         let size = self.size();
         if let Some(handle) = &mut self.handle {
-            // If this fails too, the file needs `recover`; the error that counts is the first one.
             let _ = handle.write_all_at(self.stored, &self.tail);
             let _ = handle.truncate(size);
         }
@@ -254,7 +261,7 @@ mod tests {
     fn a_binary_file_opens_after_every_store_and_provisional_ends_are_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
-        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary);
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, Vec::new());
         file.store(&FsStorage, &mut compressor).unwrap();
         assert_eq!(contents(file.path()), b"");
         let mut expected = Vec::new();
@@ -274,7 +281,7 @@ mod tests {
     fn a_json_file_is_a_list_after_every_store_however_the_events_are_separated() {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
-        let mut file = EventFile::new(dir.path().join("trace.json"), TraceFormat::Json);
+        let mut file = EventFile::new(dir.path().join("trace.json"), TraceFormat::Json, Vec::new());
         let mut read = |file: &mut EventFile| -> serde_json::Value {
             file.store(&FsStorage, &mut compressor).unwrap();
             serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap()
@@ -292,7 +299,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut compressor = FrameCompressor::new(1).unwrap();
         let storage = FaultyStorage::new(FaultPlan { full_after: Some(200), ..FaultPlan::default() });
-        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary);
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, Vec::new());
         file.append(b"first", &frame(&mut compressor, b"first"), b"end".to_vec()).unwrap();
         file.store(&storage, &mut compressor).unwrap();
         let noise: Vec<u8> = (0..1000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
@@ -303,9 +310,19 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_made_is_not_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut compressor = FrameCompressor::new(1).unwrap();
+        let storage = FaultyStorage::new(FaultPlan { full_after: Some(10), ..FaultPlan::default() });
+        let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, b"all of it".to_vec());
+        assert!(file.store(&storage, &mut compressor).is_err());
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn small_parts_wait_once_the_seek_table_is_large() {
         let mut compressor = FrameCompressor::new(1).unwrap();
-        let mut file = EventFile::new(PathBuf::from("unused"), TraceFormat::Binary);
+        let mut file = EventFile::new(PathBuf::from("unused"), TraceFormat::Binary, Vec::new());
         let part = frame(&mut compressor, &[7; 100]);
         for _ in 0..100 {
             file.append(&[7; 100], &part, Vec::new()).unwrap();

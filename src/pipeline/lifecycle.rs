@@ -75,6 +75,8 @@ impl Lifecycle {
                 LifecycleMessage::WorkerFailed => self.worker_failed(&mut state),
                 LifecycleMessage::Abandon { keep_files, reply } => {
                     self.abandon(&state, keep_files);
+                    // Whoever hears of it finds the mailbox closed.
+                    drop(self);
                     let _ = reply.send(());
                     return;
                 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
 
@@ -45,6 +45,9 @@ use tables::Tables;
 
 /// How much longer than the workers' own deadlines a caller waits before it gives up on the lifecycle itself.
 const CALLER_GRACE: Duration = Duration::from_secs(5);
+
+/// How often a waiting caller looks whether the lifecycle still exists.
+const CALLER_STEP: Duration = Duration::from_millis(100);
 
 /// One running recording, from any thread.
 ///
@@ -142,11 +145,22 @@ impl Pipeline {
         if self.handles.mailbox.send(message).is_err() {
             return Err(self.ended(what));
         }
-        match answer.recv_timeout(patience) {
-            Ok(answer) => Ok(answer),
-            Err(flume::RecvTimeoutError::Disconnected) => Err(self.ended(what)),
-            Err(flume::RecvTimeoutError::Timeout) => {
-                Err(enverr!(Io, "{what} took longer than {} s; the disk is too slow", patience.as_secs_f32()))
+        let deadline = Instant::now() + patience;
+        loop {
+            match answer.recv_deadline(deadline.min(Instant::now() + CALLER_STEP)) {
+                Ok(answer) => return Ok(answer),
+                Err(flume::RecvTimeoutError::Disconnected) => return Err(self.ended(what)),
+                // The lifecycle ended with our message unread: nobody will answer.
+                Err(flume::RecvTimeoutError::Timeout)
+                    if self.handles.mailbox.is_disconnected() && answer.is_empty() =>
+                {
+                    return Err(self.ended(what));
+                }
+                Err(flume::RecvTimeoutError::Timeout) if Instant::now() < deadline => {}
+                Err(flume::RecvTimeoutError::Timeout) => {
+                    let seconds = patience.as_secs_f32();
+                    return Err(enverr!(Io, "{what} took longer than {seconds} s; the disk is too slow"));
+                }
             }
         }
     }

@@ -37,10 +37,11 @@ use crate::storage::Storage;
 use super::artifacts;
 use super::compressor::CompressorPool;
 use super::config::PipelineConfig;
+use super::encoder::StreamEncoder;
 use super::encoder_actor::{self, EncoderInbox, EncoderParts};
 use super::lifecycle::Lifecycle;
 use super::messages::{EncoderControl, LifecycleMessage};
-use super::model::TraceFormat;
+use super::model::{Exit, TraceFormat};
 use super::stats::Meters;
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{Supervisor, Worker};
@@ -95,8 +96,16 @@ pub(super) fn spawn(
     // The writer: its channel ends when the encoder and the last compression job are gone.
     let (frames_sender, frames) = bounded(capacity.frames);
     let (buffers_sender, buffers) = bounded(capacity.buffers);
-    let writer =
-        Writer::new(frames, buffers_sender, Arc::clone(&storage), Arc::clone(&supervisor), Arc::clone(config))?;
+    let mut empty_trace = Vec::new();
+    StreamEncoder::new(Arc::clone(&tables), config.format, &config.program).finish(Exit::Unknown, &mut empty_trace);
+    let writer = Writer::new(
+        frames,
+        buffers_sender,
+        Arc::clone(&storage),
+        Arc::clone(&supervisor),
+        Arc::clone(config),
+        empty_trace,
+    )?;
     let writer_worker = Worker::start("ct-writer", move || writer.run())?;
 
     // The compressors, which the encoder owns.

@@ -72,6 +72,8 @@ pub struct StreamProducer {
     free: Receiver<Arc<Chunk>>,
     batch_bytes: usize,
     next_sequence: u64,
+    /// The pipeline was found to have ended; nothing is stored any more.
+    ended: bool,
 }
 
 impl StreamProducer {
@@ -90,7 +92,7 @@ impl StreamProducer {
             closed: AtomicBool::new(false),
             lost: AtomicU64::new(0),
         });
-        Self { shared, writer: None, pending: None, sealed, free, batch_bytes, next_sequence: 0 }
+        Self { shared, writer: None, pending: None, sealed, free, batch_bytes, next_sequence: 0, ended: false }
     }
 
     /// What workers see.
@@ -125,6 +127,9 @@ impl StreamProducer {
 
     /// Hands the current chunk over, if there is one and the channel has room.
     fn send_full_chunk(&mut self) -> Pushed {
+        if self.ended {
+            return Pushed::Ended;
+        }
         if self.pending.is_none()
             && let Some(writer) = self.writer.take()
         {
@@ -137,7 +142,7 @@ impl StreamProducer {
                 self.pending = Some(chunk);
                 Pushed::NoRoom
             }
-            Err(TrySendError::Disconnected(_)) => Pushed::Ended,
+            Err(TrySendError::Disconnected(_)) => self.end(),
         }
     }
 
@@ -156,6 +161,9 @@ impl StreamProducer {
 
     /// Waits until the queue has room, `timeout` at most. Call it without the GIL.
     pub fn wait_for_room(&mut self, timeout: Duration) -> Pushed {
+        if self.ended {
+            return Pushed::Ended;
+        }
         let Some(chunk) = self.pending.take() else { return Pushed::Stored };
         match self.sealed.send_timeout(chunk, timeout) {
             Ok(()) => Pushed::Stored,
@@ -163,8 +171,15 @@ impl StreamProducer {
                 self.pending = Some(chunk);
                 Pushed::NoRoom
             }
-            Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => Pushed::Ended,
+            Err(crossbeam_channel::SendTimeoutError::Disconnected(_)) => self.end(),
         }
+    }
+
+    /// Nobody reads this stream any more: its memory goes, and so does every later record.
+    fn end(&mut self) -> Pushed {
+        self.ended = true;
+        self.shared.open.store(None);
+        Pushed::Ended
     }
 }
 

@@ -37,6 +37,8 @@ const OPEN_FILES: usize = 32;
 struct StreamFile {
     meter: Arc<StreamMeter>,
     dir: PathBuf,
+    /// `dir` relative to the out dir.
+    shown: String,
     file: EventFile,
     /// Paths not written yet.
     paths: Option<Vec<String>>,
@@ -63,17 +65,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Also creates the first stream's file, so that a directory that cannot be written is known at once.
+    /// Also creates the first stream's file, so that a directory that cannot be written is known at once, and a
+    /// process killed early leaves a trace that opens: `empty_trace`, encoded events.
     pub fn new(
         inbox: Receiver<WriterItem>,
         buffers: Sender<SegmentBuffer>,
         storage: Arc<dyn Storage>,
         supervisor: Arc<Supervisor>,
         config: Arc<PipelineConfig>,
+        empty_trace: Vec<u8>,
     ) -> RecorderResult<Self> {
         let mut compressor = FrameCompressor::new(config.compression_level)
             .map_err(|error| enverr!(Io, "cannot set up zstd").with_source(error))?;
-        let mut first = EventFile::new(config.out_dir.join(config.format.events_file()), config.format);
+        let mut first = EventFile::new(config.out_dir.join(config.format.events_file()), config.format, empty_trace);
         first.store(&*storage, &mut compressor).map_err(|error| file_error("create", first.path(), error))?;
         Ok(Self {
             inbox,
@@ -163,11 +167,9 @@ impl Writer {
             self.storage.create_dir(&dir).map_err(|error| file_error("create", &dir, error))?;
             write_stream_metadata(&*self.storage, &dir, &meter, self.config.metadata.clone())?;
         }
-        // Set once: a stream is opened once.
-        let _ = meter.directory.set((dir.clone(), shown));
-        let new_file = || EventFile::new(dir.join(self.config.format.events_file()), self.config.format);
+        let new_file = || EventFile::new(dir.join(self.config.format.events_file()), self.config.format, Vec::new());
         let file = if id == 0 { self.first.take().unwrap_or_else(new_file) } else { new_file() };
-        Ok(StreamFile { meter, dir, file, paths: None, last_store: 0 })
+        Ok(StreamFile { meter, dir, shown, file, paths: None, last_store: 0 })
     }
 
     /// Puts a stream's file on disk as it is, ready to be opened.
@@ -178,6 +180,9 @@ impl Writer {
         let stored = entry.file.store(&*self.storage, &mut self.compressor);
         let size = stored.map_err(|error| file_error("write", entry.file.path(), error))?;
         entry.meter.bytes_on_disk.store(size, Ordering::Relaxed);
+        if size > 0 {
+            entry.meter.directory.get_or_init(|| (entry.dir.clone(), entry.shown.clone()));
+        }
         if let Some(paths) = entry.paths.take() {
             write_paths(&*self.storage, &entry.dir, &paths)?;
         }

@@ -377,4 +377,30 @@ mod tests {
             assert_eq!(find(key).unwrap().expected(), expected);
         }
     }
+
+    #[test]
+    fn the_guide_lists_every_key_with_its_default_and_what_it_takes() {
+        let guide = include_str!("../../docs/policy.md");
+        let default = RecorderPolicy::default();
+        for key in KEYS {
+            let section = guide.split(&format!("### [{}]\n", key.section())).nth(1).unwrap();
+            let section = section.split("\n##").next().unwrap();
+            let shown = match (key.rule, key.get(&default)) {
+                (Rule::Size(..), Literal::Integer(bytes)) => {
+                    format!("`{}`", super::super::units::format_size(bytes as u64))
+                }
+                (_, Literal::Text(text)) if text.is_empty() => "none".to_owned(),
+                (_, value) => format!("`{value}`"),
+            };
+            let takes = match key.rule {
+                Rule::Word(_) => format!("`{}`", key.expected()),
+                _ => key.expected(),
+            };
+            let row = format!("| `{}` | {shown} | {takes} | ", key.name());
+            assert!(section.contains(&row), "no row starts with {row}");
+        }
+        for section in UNSUPPORTED_SECTIONS {
+            assert!(guide.contains(&format!("`[{section}]`")), "{section}");
+        }
+    }
 }

@@ -109,9 +109,9 @@ impl Default for ValuesSection {
             globals: Globals::Referenced,
             // Covers parsed JSON and object graphs as people read them; the walk of a deeper one costs more than
             // it shows. CodeTracer refuses a trace nested deeper than about 60, hence the limit of 50.
-            max_depth: 3,
+            max_depth: 8,
             // A screen of items. Every step repeats what is visible, so this is paid at every line.
-            max_items: 20,
+            max_items: 50,
             // A long line of log or a short paragraph: enough to recognise a text.
             max_string: 1000,
             // One batch of the pipeline: a step with huge variables costs what a thousand plain steps cost, at most.
@@ -137,7 +137,7 @@ pub enum Globals {
 pub struct EventsSection {
     /// A step for every line that runs, with the variables visible there.
     pub lines: bool,
-    /// Calls with their arguments. Everything else hangs on them: without them nothing is recorded.
+    /// Calls with their arguments. Without them there is only `<toplevel>`.
     pub calls: bool,
     /// The values that calls return; without them a return shows none.
     pub returns: bool,
@@ -228,13 +228,6 @@ impl RecorderPolicy {
                 key: "pipeline.batch_bytes",
                 other: "pipeline.queue_bytes",
                 rule: "must be at most half of",
-            });
-        }
-        if self.events.lines && !self.events.calls {
-            return Err(Contradiction {
-                key: "events.lines",
-                other: "events.calls",
-                rule: "cannot be recorded without",
             });
         }
         Ok(())

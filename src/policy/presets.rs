@@ -54,4 +54,12 @@ mod tests {
         assert!(off.events.none() && !off.io_capture.line_proxies);
         assert!(!calls.events.none());
     }
+
+    #[test]
+    fn the_guide_shows_each_preset_as_the_toml_it_stands_for() {
+        let guide = include_str!("../../docs/policy.md");
+        for Preset { name, toml } in PRESETS {
+            assert!(guide.contains(&format!("`{name}`\n\n```toml\n{toml}```\n")), "{name}");
+        }
+    }
 }

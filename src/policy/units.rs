@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - A duration always names its unit; a bare number of bytes is a size.
-//! - What [`format_duration`] writes is read back as the same duration.
+//! - What [`format_size`] and [`format_duration`] write is read back as the same quantity.
 
 use std::time::Duration;
 
@@ -29,6 +29,15 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(*factor)
 }
 
+/// The size with the largest binary unit that divides it.
+pub fn format_size(bytes: u64) -> String {
+    let (unit, factor) = SIZE_UNITS[..3]
+        .iter()
+        .find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor))
+        .unwrap_or(&("B", 1));
+    format!("{}{unit}", bytes / factor)
+}
+
 /// A duration: a whole number of `ms`, `s`, `m` or `h`, spaces between allowed. None if it is anything else.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_number(text)?;
@@ -39,8 +48,11 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
 /// The duration, to the millisecond, with the largest unit that divides it.
 pub fn format_duration(duration: Duration) -> String {
     let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
-    let (unit, factor) =
-        DURATION_UNITS.iter().rev().find(|(_, factor)| millis >= *factor && millis % factor == 0).unwrap_or(&("ms", 1));
+    let (unit, factor) = DURATION_UNITS
+        .iter()
+        .rev()
+        .find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor))
+        .unwrap_or(&("ms", 1));
     format!("{}{unit}", millis / factor)
 }
 
@@ -87,6 +99,9 @@ mod tests {
 
     #[test]
     fn the_largest_fitting_unit_is_written() {
+        assert_eq!(format_size(32 << 20), "32MiB");
+        assert_eq!(format_size(1536), "1536B");
+        assert_eq!(format_size(0), "0B");
         assert_eq!(format_duration(Duration::from_millis(1500)), "1500ms");
         assert_eq!(format_duration(Duration::from_secs(90)), "90s");
         assert_eq!(format_duration(Duration::ZERO), "0ms");
@@ -94,7 +109,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn written_durations_are_read_back(millis in 0..u64::MAX / 3_600_000) {
+        fn written_quantities_are_read_back(bytes: u64, millis in 0..u64::MAX / 3_600_000) {
+            prop_assert_eq!(parse_size(&format_size(bytes)), Some(bytes));
             let duration = Duration::from_millis(millis);
             prop_assert_eq!(parse_duration(&format_duration(duration)), Some(duration));
         }

@@ -70,7 +70,8 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
     let policy = crate::policy::active();
     logging::init_logging(&policy)?;
     let cwd = std::env::current_dir().unwrap_or_default();
-    let program = metadata::program_metadata(py)?;
+    let program = metadata::ProgramMetadata::collect(py)
+        .map_err(|error| crate::bug!(Unknown, "cannot read the program's arguments: {error}"))?;
     let script = options.activation_path.clone().or_else(|| program.script());
     let chain = filters::chain(&filters::runtime_paths(py)?, options.framework, script.as_deref(), &options.filters)?;
     let summaries = chain.summaries();
@@ -112,7 +113,10 @@ fn build_tracer(
         .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read the interpreter's opcodes: {error}"))?;
     let local_events = RuntimeTracer::local_events(py, policy.events.lines)?;
     let tables = Arc::new(Tables::new());
-    let mut base = metadata::base_metadata(program, options.activation_path.as_deref());
+    let target = options.activation_path.as_ref().map(|path| cwd.join(path)).or_else(|| program.script());
+    let unknown = metadata::exit_status_json(None, Some("<exit>"));
+    let mut base = metadata::base_metadata(program, target.as_deref(), &logging::run_id(), unknown);
+    base.insert("pid".to_owned(), json!(std::process::id()));
     base.insert("format".to_owned(), json!(if options.format == TraceFormat::Json { "json" } else { "binary" }));
     let config = PipelineConfig {
         metadata: base,
@@ -122,7 +126,7 @@ fn build_tracer(
         compression_level: policy.pipeline.compression_level,
         compression_threads: policy.pipeline.compression_threads,
         flush_interval: policy.durability.flush_interval,
-        ..PipelineConfig::new(out_dir, options.format, program.absolute_program(cwd))
+        ..PipelineConfig::new(out_dir, options.format, program.absolute_program())
     };
     let pipeline = py.detach(|| Pipeline::spawn(config, Arc::clone(&tables), Arc::new(FsStorage)))?;
     let shared = Shared {
@@ -180,9 +184,6 @@ pub fn stop(py: Python<'_>, exit_code: Option<i64>) -> RecorderResult<()> {
     let Some(session) = active().take() else { return Ok(()) };
     let result = finish(py, &session, exit_code);
     logging::set_trace_id(None);
-    if let Err(error) = &result {
-        logging::log_error(error);
-    }
     result
 }
 
@@ -213,7 +214,7 @@ fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>) -> Recorder
 fn on_finish_error(session: &Session, result: RecorderResult<()>) -> RecorderResult<()> {
     match result {
         Err(error) if session.policy.recorder.on_recorder_error == crate::policy::model::OnRecorderError::Disable => {
-            logging::log_error(&error);
+            logging::report(&error);
             Ok(())
         }
         other => other,

@@ -70,17 +70,14 @@ impl Storage for FaultyStorage {
     fn create_dir(&self, path: &Path) -> io::Result<()> {
         FsStorage.create_dir(path)
     }
-    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        Ok(self.wrap(FsStorage.create(path)?, 0))
-    }
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
         let len = std::fs::metadata(path)?.len();
         Ok(self.wrap(FsStorage.open(path)?, len))
     }
     fn replace(&self, path: &Path, contents: &[u8], durable: bool) -> io::Result<()> {
-        // Small files never use up the room, but they do not fit a full disk.
+        // They never use up the room, but must fit into it.
         if let Some(limit) = self.plan.full_after
-            && self.counters.grown.load(Ordering::Relaxed) >= limit
+            && self.counters.grown.load(Ordering::Relaxed) + contents.len() as u64 > limit
         {
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
@@ -151,7 +148,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let storage = FaultyStorage::new(FaultPlan { full_after: Some(5), ..FaultPlan::default() });
         let path = dir.path().join("f");
-        let mut file = storage.create(&path).unwrap();
+        storage.replace(&path, b"", false).unwrap();
+        let mut file = storage.open(&path).unwrap();
         let error = file.write_all_at(0, b"1234567").unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(std::fs::read(&path).unwrap(), b"12345");
@@ -166,7 +164,8 @@ mod tests {
         let plan = FaultPlan { short_writes: Some(2), fail_write: Some(4), ..FaultPlan::default() };
         let storage = FaultyStorage::new(plan);
         let path = dir.path().join("f");
-        let mut file = storage.create(&path).unwrap();
+        storage.replace(&path, b"", false).unwrap();
+        let mut file = storage.open(&path).unwrap();
         file.write_all_at(0, b"12345").unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"12345");
         assert!(file.write_all_at(5, b"6").is_err());

@@ -20,10 +20,6 @@ impl Storage for FsStorage {
         builder.create(path)
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        Ok(Box::new(FsFile(create_new(path)?)))
-    }
-
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
         Ok(Box::new(FsFile(OpenOptions::new().write(true).open(path)?)))
     }
@@ -137,8 +133,9 @@ mod tests {
     fn bytes_go_where_they_are_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("f");
-        let mut file = FsStorage.create(&path).unwrap();
-        file.write_all_at(0, b"hello world").unwrap();
+        FsStorage.replace(&path, b"hello", false).unwrap();
+        let mut file = FsStorage.open(&path).unwrap();
+        file.write_all_at(5, b" world").unwrap();
         file.write_all_at(6, b"there").unwrap();
         file.truncate(9).unwrap();
         file.sync().unwrap();
@@ -168,7 +165,7 @@ mod tests {
         fs::write(&victim, "mine").unwrap();
         let path = dir.path().join("trace.bin");
         std::os::unix::fs::symlink(&victim, &path).unwrap();
-        FsStorage.create(&path).unwrap().write_all_at(0, b"x").unwrap();
+        FsStorage.replace(&path, b"x", false).unwrap();
         assert_eq!(fs::read_to_string(&victim).unwrap(), "mine");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         FsStorage.create_dir(&dir.path().join("a/b")).unwrap();

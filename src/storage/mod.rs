@@ -21,8 +21,6 @@ pub use fs::FsStorage;
 pub trait Storage: Debug + Send + Sync {
     /// Creates a directory and its missing parents. An existing directory is a success.
     fn create_dir(&self, path: &Path) -> io::Result<()>;
-    /// Creates an empty file in the place of whatever file was there.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
     /// Opens an existing file for writing, contents kept.
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
     /// Puts a file with these contents at `path` atomically; `durable` also waits until it would survive a power cut.

@@ -310,7 +310,7 @@ impl Model {
     }
 }
 
-/// Python's `repr` of a float, from the digits of Rust's `{:e}`.
+/// Python's `repr` of a float, from the fewest digits that read back.
 fn repr(f: f64) -> String {
     if f.is_nan() {
         return "nan".into();
@@ -318,16 +318,14 @@ fn repr(f: f64) -> String {
     if f.is_infinite() {
         return if f > 0.0 { "inf" } else { "-inf" }.into();
     }
-    // Of the shortest texts that read back, the one nearest to the number: `{f:e}` alone may pick another on a tie.
-    let scientific = (0..17).map(|precision| format!("{f:.precision$e}")).find(|text| text.parse() == Ok(f)).unwrap();
+    // Not `{f:e}`: of two shortest texts that are equally near, Rust does not always choose the even one.
+    let scientific = (0..17).map(|digits| format!("{f:.digits$e}")).find(|text| text.parse() == Ok(f)).unwrap();
     let (mantissa, exponent) = scientific.split_once('e').unwrap();
     let exponent: i32 = exponent.parse().unwrap();
     if (-4..16).contains(&exponent) {
-        let f: f64 = scientific.parse().unwrap();
-        let digits = mantissa.len() as i32 - mantissa.contains('.') as i32 - mantissa.starts_with('-') as i32;
-        let decimals = (digits - 1 - exponent).max(0) as usize;
-        let plain = format!("{f:.decimals$}");
-        return if plain.contains('.') { plain } else { plain + ".0" };
+        let digits = mantissa.len() - mantissa.matches(['-', '.']).count();
+        let decimals = usize::try_from(digits as i32 - 1 - exponent).unwrap_or(0).max(1);
+        return format!("{f:.decimals$}");
     }
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }

@@ -93,6 +93,9 @@ mod tests {
             (f64::MIN_POSITIVE, "2.2250738585072014e-308"),
             (-f64::MIN_POSITIVE, "-2.2250738585072014e-308"),
             (5e-324, "5e-324"),
+            // Both …74.2 and …74.3 read back and are as near: the even digit wins.
+            #[allow(clippy::excessive_precision)] // the digits matter: it is a tie
+            (-609_901_307_896_574.25, "-609901307896574.2"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),
             (f64::NAN, "nan"),

@@ -1,1 +1,5 @@
+//! The pipeline as a whole, from producers to files, held against the official reader.
 
+mod faults;
+mod recording;
+mod support;

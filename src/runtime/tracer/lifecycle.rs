@@ -87,7 +87,7 @@ impl RuntimeTracer {
     pub(super) fn failed(&self, py: Python<'_>, error: RecorderError) -> Option<RecorderError> {
         let first = self.shared.state.failure().is_none();
         self.shared.state.fail(&error);
-        logging::log_error(&error);
+        logging::report(&error);
         install::silence(py);
         match self.on_error {
             OnRecorderError::Abort if first => Some(error),

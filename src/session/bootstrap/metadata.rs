@@ -1,53 +1,74 @@
-//! Facts about the program, for `trace_metadata.json`.
+//! What `trace_metadata.json` says about the program and the recorder.
 //!
-//! Invariants: keys are the public contract; extra keys are ours to add.
+//! Invariants:
+//! - CodeTracer needs `workdir`, `program` and `args`; they are always there.
+//! - Collecting runs no code of the program: what is no `str` in `sys.argv` is named by its type, not converted.
 
 use std::path::{Path, PathBuf};
 
 use pyo3::prelude::*;
+use pyo3::types::{PyList, PyString};
 use serde_json::{Map, Value, json};
 
-use crate::errors::RecorderResult;
-use crate::logging;
+/// Name of the recorder in metadata.
+const RECORDER: &str = "codetracer_python_recorder";
 
-/// The program as it was started.
+/// The program being recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProgramMetadata {
-    pub workdir: PathBuf,
+    /// Absolute working directory when the recording started.
+    pub workdir: String,
     /// `sys.argv[0]`.
     pub program: String,
-    /// `sys.argv[1:]`.
+    /// The rest of `sys.argv`.
     pub args: Vec<String>,
+    /// Version of the interpreter, e.g. `3.13.0`.
     pub python_version: String,
 }
 
-/// Reads `sys.argv` and the working directory.
-///
-/// # Errors
-/// `ERR_UNKNOWN` if `sys` cannot be read.
-pub fn program_metadata(py: Python<'_>) -> RecorderResult<ProgramMetadata> {
-    let read = || -> PyResult<ProgramMetadata> {
-        let sys = py.import("sys")?;
-        // Embedded interpreters may have no argv at all; programs may put anything into it.
-        let mut argv: Vec<String> = Vec::new();
-        if let Ok(list) = sys.getattr("argv") {
-            for item in list.try_iter()? {
-                argv.push(item?.extract().unwrap_or_default());
-            }
-        }
+impl ProgramMetadata {
+    /// Splits `argv`; without any (an embedded interpreter) the program is called `<unknown>`.
+    pub fn from_argv(workdir: &Path, argv: impl IntoIterator<Item = String>, python_version: String) -> Self {
         let mut argv = argv.into_iter();
-        let version = py.version_info();
-        Ok(ProgramMetadata {
-            workdir: std::env::current_dir().unwrap_or_default(),
-            program: argv.next().unwrap_or_default(),
+        Self {
+            workdir: workdir.to_string_lossy().into_owned(),
+            program: argv.next().unwrap_or_else(|| "<unknown>".to_owned()),
             args: argv.collect(),
-            python_version: format!("{}.{}.{}", version.major, version.minor, version.patch),
-        })
-    };
-    read().map_err(|error| crate::bug!(Unknown, "cannot read sys.argv: {error}"))
+            python_version,
+        }
+    }
+
+    /// The running program.
+    ///
+    /// # Errors
+    /// Only if the interpreter has no `sys` module any more.
+    pub fn collect(py: Python<'_>) -> PyResult<Self> {
+        let argv = py.import("sys")?.getattr_opt("argv")?;
+        let argv = argv.as_ref().and_then(|argv| argv.cast::<PyList>().ok());
+        let argv = argv.into_iter().flatten().map(|item| text_of(&item));
+        let version = py.version_info();
+        let version = format!("{}.{}.{}{}", version.major, version.minor, version.patch, version.suffix.unwrap_or(""));
+        // A working directory that was deleted has no name; CodeTracer wants one all the same.
+        let workdir = std::env::current_dir().unwrap_or_default();
+        Ok(Self::from_argv(&workdir, argv.collect::<Vec<_>>(), version))
+    }
 }
 
-/// `sys.path` as far as it consists of paths.
+impl ProgramMetadata {
+    /// The script, if the program is one: absolute.
+    pub fn script(&self) -> Option<PathBuf> {
+        let named = !self.program.is_empty() && !self.program.starts_with(['-', '<']);
+        named.then(|| Path::new(&self.workdir).join(&self.program))
+    }
+
+    /// The path of `<toplevel>`: always absolute and normalised, as CodeTracer wants paths.
+    pub fn absolute_program(&self) -> String {
+        let workdir = Path::new(&self.workdir);
+        crate::runtime::tracer::filtering::absolute(workdir, Path::new(&self.program)).to_string_lossy().into_owned()
+    }
+}
+
+/// `sys.path` as far as it consists of absolute paths: what the legacy module names are derived from.
 pub fn search_path(py: Python<'_>) -> Vec<PathBuf> {
     let read = || -> PyResult<Vec<PathBuf>> {
         let path = py.import("sys")?.getattr("path")?;
@@ -57,77 +78,115 @@ pub fn search_path(py: Python<'_>) -> Vec<PathBuf> {
     read().unwrap_or_default().into_iter().filter(|path| path.is_absolute()).collect()
 }
 
-impl ProgramMetadata {
-    /// The script, if the program is one.
-    pub fn script(&self) -> Option<PathBuf> {
-        let named = !self.program.is_empty() && !self.program.starts_with('-');
-        named.then(|| self.workdir.join(&self.program))
-    }
-
-    /// The path of `<toplevel>`: absolute for a script, as it is for `-c` and the like.
-    pub fn absolute_program(&self, cwd: &Path) -> String {
-        match self.script() {
-            Some(script) => crate::runtime::tracer::filtering::absolute(cwd, &script).to_string_lossy().into_owned(),
-            None if self.program.is_empty() => "<unknown>".to_owned(),
-            None => self.program.clone(),
-        }
+fn text_of(item: &Bound<'_, PyAny>) -> String {
+    match item.cast::<PyString>() {
+        Ok(text) => text.to_string_lossy().into_owned(),
+        Err(_) => item.get_type().name().map_or_else(|_| "<object>".to_owned(), |name| format!("<{name}>")),
     }
 }
 
-/// The metadata known at the start; exit status and statistics follow at the end.
-pub fn base_metadata(program: &ProgramMetadata, activation_path: Option<&Path>) -> Map<String, Value> {
-    let target = activation_path.map(|path| program.workdir.join(path)).or_else(|| program.script());
-    let Value::Object(metadata) = json!({
-        "workdir": program.workdir,
-        "program": program.program,
-        "args": program.args,
-        "process_exit_status": exit_status_json(None, Some("<exit>")),
-        "recorder": {
-            "name": "codetracer_python_recorder",
-            "version": env!("CARGO_PKG_VERSION"),
-            "target_script": target,
-        },
-        "python_version": program.python_version,
-        "pid": std::process::id(),
-        "run_id": logging::run_id(),
-    }) else {
-        return Map::new();
-    };
-    metadata
-}
-
-/// `process_exit_status`.
+/// `process_exit_status`: `(3, None)` of a known status, `(None, "<exit>")` of an unknown one,
+/// `(None, "<disabled>")` when recording was given up.
 pub fn exit_status_json(code: Option<i64>, label: Option<&str>) -> Value {
-    json!({"code": code, "label": label})
+    json!({ "code": code, "label": label })
+}
+
+/// The metadata known from the start; the session adds the filters, the counters and how it ended.
+/// `target_script` is the file that activates the recording, if any.
+pub fn base_metadata(
+    program: &ProgramMetadata,
+    target_script: Option<&Path>,
+    run_id: &str,
+    exit_status: Value,
+) -> Map<String, Value> {
+    let target_script = target_script.map(|path| path.to_string_lossy());
+    let mut metadata = Map::new();
+    for (key, value) in [
+        ("workdir", json!(program.workdir)),
+        ("program", json!(program.program)),
+        ("args", json!(program.args)),
+        ("process_exit_status", exit_status),
+        ("recorder", json!({ "name": RECORDER, "version": env!("CARGO_PKG_VERSION"), "target_script": target_script })),
+        ("run_id", json!(run_id)),
+        ("python_version", json!(program.python_version)),
+    ] {
+        metadata.insert(key.to_owned(), value);
+    }
+    metadata
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn program(name: &str) -> ProgramMetadata {
-        ProgramMetadata {
-            workdir: PathBuf::from("/w"),
-            program: name.to_owned(),
-            args: vec!["x".to_owned()],
-            python_version: "3.12.1".to_owned(),
-        }
+    #[test]
+    fn the_program_has_an_absolute_path_whatever_it_is() {
+        assert_eq!(program(&["./d/../app.py"]).absolute_program(), "/w/app.py");
+        assert_eq!(program(&["./d/../app.py"]).script(), Some(PathBuf::from("/w/./d/../app.py")));
+        assert_eq!(program(&["-c"]).absolute_program(), "/w/-c");
+        assert_eq!(program(&["-c"]).script(), None);
+        assert_eq!(program(&[]).script(), None);
+    }
+
+    fn program(argv: &[&str]) -> ProgramMetadata {
+        ProgramMetadata::from_argv(Path::new("/w"), argv.iter().map(|arg| (*arg).to_owned()), "3.13.0".into())
     }
 
     #[test]
-    fn base_metadata_has_the_contracts_keys() {
-        let metadata = base_metadata(&program("app.py"), None);
-        for key in ["workdir", "program", "args", "process_exit_status", "recorder"] {
-            assert!(metadata.contains_key(key), "{key}");
-        }
-        assert_eq!(metadata["recorder"]["target_script"], "/w/app.py");
+    fn metadata_has_the_documented_shape() {
+        let metadata = base_metadata(
+            &program(&["app.py", "a", "b c"]),
+            Some(Path::new("/w/app.py")),
+            "run",
+            exit_status_json(Some(3), None),
+        );
+        assert_eq!(
+            Value::Object(metadata),
+            json!({
+                "workdir": "/w", "program": "app.py", "args": ["a", "b c"],
+                "process_exit_status": {"code": 3, "label": null},
+                "recorder": {
+                    "name": "codetracer_python_recorder",
+                    "version": env!("CARGO_PKG_VERSION"),
+                    "target_script": "/w/app.py"
+                },
+                "run_id": "run", "python_version": "3.13.0"
+            })
+        );
+    }
+
+    #[test]
+    fn an_unknown_exit_and_a_missing_script_are_null() {
+        let metadata = base_metadata(&program(&[]), None, "run", exit_status_json(None, Some("<exit>")));
         assert_eq!(metadata["process_exit_status"], json!({"code": null, "label": "<exit>"}));
+        assert_eq!((&metadata["program"], &metadata["args"]), (&json!("<unknown>"), &json!([])));
+        assert_eq!(metadata["recorder"]["target_script"], Value::Null);
     }
 
     #[test]
-    fn a_script_is_absolute_and_other_programs_keep_their_name() {
-        assert_eq!(program("./d/../app.py").absolute_program(Path::new("/w")), "/w/app.py");
-        assert_eq!(program("-c").absolute_program(Path::new("/w")), "-c");
-        assert_eq!(program("").absolute_program(Path::new("/w")), "<unknown>");
+    fn argv_is_read_without_running_code_of_the_program() {
+        Python::initialize();
+        Python::attach(|py| {
+            let code = c"
+import sys
+class Evil(str):
+    def __str__(self): raise SystemExit('ran')
+    __repr__ = __len__ = __iter__ = __hash__ = __str__
+class NoText:
+    def __str__(self): raise SystemExit('ran')
+    __repr__ = __str__
+saved = sys.argv
+sys.argv = ['prog', Evil('x'), NoText(), '\\udcff']
+";
+            let globals = pyo3::types::PyDict::new(py);
+            py.run(code, Some(&globals), None).unwrap();
+            let program = ProgramMetadata::collect(py).unwrap();
+            py.run(c"sys.argv = saved", Some(&globals), None).unwrap();
+            assert_eq!(program.program, "prog");
+            assert_eq!(program.args[..2], ["x".to_owned(), "<NoText>".to_owned()]);
+            assert_eq!(program.args.len(), 3);
+            assert!(Path::new(&program.workdir).is_absolute());
+            assert!(program.python_version.starts_with("3."));
+        });
     }
 }

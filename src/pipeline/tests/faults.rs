@@ -1,0 +1,186 @@
+//! Recordings that fail: no hang, a readable prefix, and the reason told.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Map;
+
+use super::support::{Counter, config, eventually, json, lines, spawn, spawn_on};
+use crate::errors::{ErrorCode, ErrorKind};
+use crate::pipeline::model::{Exit, TraceFormat};
+use crate::pipeline::{Pipeline, PipelineConfig, Pushed};
+use crate::storage::{FaultPlan, FaultyStorage};
+
+const FORMATS: [TraceFormat; 2] = [TraceFormat::Binary, TraceFormat::Json];
+
+/// A byte that starts no record.
+const NO_RECORD: u8 = 0xee;
+
+/// Records until the pipeline fails, then goes on pushing for a while; returns the steps pushed.
+fn record_until_failure(pipeline: &Pipeline) -> u32 {
+    let mut counter = Counter::start(pipeline, "MainThread");
+    eventually("the recording fails", || {
+        counter.steps(200);
+        pipeline.has_failed()
+    });
+    // A failed recording takes everything and keeps nothing: no producer waits.
+    let begin = Instant::now();
+    counter.steps(50_000);
+    assert!(begin.elapsed() < Duration::from_secs(20));
+    counter.line
+}
+
+/// What is left of a failed recording opens, and says that and why it failed.
+fn check_remains(pipeline: &Pipeline, dir: &Path, format: TraceFormat, stage: &str, pushed: u32) {
+    let failure = pipeline.failure().unwrap();
+    assert_eq!(failure.stage, stage);
+    assert_eq!(pipeline.flush().unwrap_err().context["stage"], stage);
+    let begin = Instant::now();
+    let error = pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert_eq!((error.kind, error.code), (failure.kind, failure.code));
+    assert!(lines(&dir.join(format.events_file())) < pushed);
+    assert_eq!(json(&dir.join("recording.json"))["state"], "failed");
+    assert_eq!(json(&dir.join("trace_metadata.json"))["recorder_failure"]["stage"], stage);
+}
+
+#[test]
+fn an_io_error_ends_the_recording_and_keeps_what_was_written() {
+    for format in FORMATS {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = FaultPlan { fail_write: Some(6), short_writes: Some(3_000), ..FaultPlan::default() };
+        let pipeline = spawn_on(config(dir.path(), format), Arc::new(FaultyStorage::new(plan)));
+        let pushed = record_until_failure(&pipeline);
+        assert_eq!(pipeline.failure().unwrap().kind, ErrorKind::Environment);
+        check_remains(&pipeline, dir.path(), format, "writer", pushed);
+    }
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_keeps_what_fitted() {
+    for format in FORMATS {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = FaultPlan { full_after: Some(20_000), ..FaultPlan::default() };
+        let pipeline = spawn_on(config(dir.path(), format), Arc::new(FaultyStorage::new(plan)));
+        let pushed = record_until_failure(&pipeline);
+        let error = pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+        assert_eq!(error.code, ErrorCode::Io);
+        assert!(error.to_string().contains("free some disk space"), "{error}");
+        let kept = lines(&dir.path().join(format.events_file()));
+        assert!(kept > 0 && kept < pushed, "{kept} of {pushed}");
+        // There is no room for the state either: what it said at the start stays, and is true enough.
+        assert_eq!(json(&dir.path().join("recording.json"))["state"], "recording");
+    }
+}
+
+#[test]
+fn a_panic_in_the_writer_ends_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = FaultPlan { panic_on_write: Some(4), ..FaultPlan::default() };
+    let pipeline = spawn_on(config(dir.path(), TraceFormat::Binary), Arc::new(FaultyStorage::new(plan)));
+    let pushed = record_until_failure(&pipeline);
+    assert!(pipeline.failure().unwrap().message.contains("panic in writer"));
+    check_remains(&pipeline, dir.path(), TraceFormat::Binary, "writer", pushed);
+    assert!(lines(&dir.path().join("trace.bin")) > 0);
+}
+
+#[test]
+fn a_panic_in_the_encoder_or_a_compressor_ends_the_recording() {
+    for stage in ["encoder", "compressor"] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = PipelineConfig { panic_in: Some(stage), ..config(dir.path(), TraceFormat::Binary) };
+        let pipeline = spawn(config);
+        let pushed = record_until_failure(&pipeline);
+        assert_eq!(pipeline.failure().unwrap().kind, ErrorKind::Internal);
+        check_remains(&pipeline, dir.path(), TraceFormat::Binary, stage, pushed);
+    }
+}
+
+#[test]
+fn records_that_break_the_layout_end_the_recording_with_everything_before_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = spawn(config(dir.path(), TraceFormat::Binary));
+    let mut counter = Counter::start(&pipeline, "MainThread");
+    counter.steps(300);
+    assert_eq!(counter.producer.push(&[NO_RECORD]), Pushed::Stored);
+    counter.steps(300);
+    assert_eq!(pipeline.flush().unwrap_err().kind, ErrorKind::Internal);
+    drop(counter);
+    check_remains(&pipeline, dir.path(), TraceFormat::Binary, "encoder", 600);
+    assert_eq!(lines(&dir.path().join("trace.bin")), 300);
+}
+
+#[test]
+fn a_slow_disk_makes_the_producer_wait_and_bounds_what_is_in_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = FaultPlan { write_delay: Duration::from_millis(150), ..FaultPlan::default() };
+    let config = PipelineConfig {
+        queue_bytes: 8 << 10,
+        batch_bytes: 2 << 10,
+        compression_threads: 1,
+        ..config(dir.path(), TraceFormat::Binary)
+    };
+    let in_flight = (config.queue_bytes + config.batch_bytes) as u64;
+    let pipeline = spawn_on(config, Arc::new(FaultyStorage::new(plan)));
+    let mut counter = Counter::start(&pipeline, "MainThread");
+    let begin = Instant::now();
+    let mut refused = false;
+    while !refused && begin.elapsed() < Duration::from_secs(20) {
+        refused = counter.try_step() == Pushed::NoRoom;
+    }
+    assert!(refused, "a producer outran a slow disk by {} steps", counter.line);
+    let pushed = u64::from(counter.line) * 16;
+    let waiting = pushed - pipeline.stats().bytes_in.min(pushed);
+    assert!(waiting <= in_flight + 8 * 1024, "{waiting} bytes wait");
+    // Waiting helps.
+    assert_eq!(counter.producer.wait_for_room(Duration::from_secs(20)), Pushed::Stored);
+    let steps = counter.line;
+    drop(counter);
+    pipeline.stop(Exit::Code(0), Map::new()).unwrap();
+    assert_eq!(lines(&dir.path().join("trace.bin")), steps);
+}
+
+#[test]
+fn a_stop_that_cannot_be_done_in_time_gives_up_with_a_file_that_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = FaultPlan { write_delay: Duration::from_millis(120), ..FaultPlan::default() };
+    let config = PipelineConfig {
+        segment_bytes: 1 << 10,
+        queue_bytes: 1 << 20,
+        stop_deadline: Duration::from_millis(500),
+        ..config(dir.path(), TraceFormat::Json)
+    };
+    let pipeline = spawn_on(config, Arc::new(FaultyStorage::new(plan)));
+    let mut counter = Counter::start(&pipeline, "MainThread");
+    counter.steps(20_000);
+    drop(counter);
+    let begin = Instant::now();
+    let error = pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    assert_eq!(error.code, ErrorCode::TraceIncomplete);
+    assert!(error.to_string().contains("too slow"), "{error}");
+    let kept = lines(&dir.path().join("trace.json"));
+    assert!(kept > 0 && kept < 20_000, "{kept}");
+    assert_eq!(json(&dir.path().join("recording.json"))["state"], "failed");
+}
+
+#[test]
+fn a_failure_is_in_the_files_before_anybody_stops_the_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = PipelineConfig { panic_in: Some("encoder"), ..config(dir.path(), TraceFormat::Binary) };
+    let pipeline = spawn(config);
+    eventually("the state is written", || json(&dir.path().join("recording.json"))["state"] == "failed");
+    pipeline.abandon(false);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_directory_that_takes_no_file_is_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = FaultPlan { full_after: Some(10), ..FaultPlan::default() };
+    let config = config(dir.path(), TraceFormat::Binary);
+    let error = Pipeline::spawn(config, super::support::tables(), Arc::new(FaultyStorage::new(plan))).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Io);
+    assert!(error.to_string().contains("cannot write"), "{error}");
+}

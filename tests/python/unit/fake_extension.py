@@ -1,0 +1,107 @@
+"""Stands in for the Rust extension in the tests of the pure-Python parts: remembers calls, records nothing.
+
+With `FAKE_RECORDER_LOG` in the environment every call is also appended to that file as a line of JSON, so
+that a test sees what a subprocess did. `FAKE_RECORDER_FAIL=start|stop` makes that function raise.
+"""
+
+import json
+import os
+
+VERSION = "1.2.3"
+DEFAULT_POLICY = {"propagate_script_exit": False}
+
+calls = []
+policy = dict(DEFAULT_POLICY)
+_active = False
+
+
+class RecorderError(Exception):
+    code = "ERR_UNKNOWN"
+    kind = "Internal"
+    context = {}
+
+
+class UsageError(RecorderError):
+    pass
+
+
+class EnvironmentError(RecorderError):
+    pass
+
+
+class TargetError(RecorderError):
+    pass
+
+
+class InternalError(RecorderError):
+    pass
+
+
+def _remember(name, **details):
+    call = {"call": name, **details}
+    calls.append(call)
+    if log := os.environ.get("FAKE_RECORDER_LOG"):
+        with open(log, "a", encoding="utf-8") as file:
+            file.write(json.dumps(call) + "\n")
+    if os.environ.get("FAKE_RECORDER_FAIL") == name:
+        raise EnvironmentError(f"[ERR_IO] cannot {name}")
+
+
+def start_tracing(path, format, activation_path=None, trace_filter=None):
+    global _active
+    import sys
+
+    _remember("start", path=path, format=format, activation=activation_path, filters=trace_filter, argv=sys.argv[:])
+    _active = True
+
+
+def stop_tracing(exit_code=None):
+    global _active
+    _active = False
+    _remember("stop", exit_code=exit_code)
+
+
+def flush_tracing():
+    _remember("flush")
+
+
+def is_tracing():
+    return _active
+
+
+def configure_policy(**changes):
+    _remember("configure_policy", **changes)
+    policy.update(changes)
+
+
+def configure_policy_from_env():
+    _remember("configure_policy_from_env")
+    value = os.environ.get("CODETRACER_PROPAGATE_SCRIPT_EXIT")
+    if value not in (None, "0", "1"):
+        raise UsageError(f"[ERR_INVALID_POLICY_VALUE] invalid boolean value '{value}' (expected true/false)")
+    if value is not None:
+        policy["propagate_script_exit"] = value == "1"
+
+
+def policy_snapshot():
+    return dict(policy)
+
+
+def inspect_trace(path, mode, max_depth, max_calls, write):
+    if path == "missing":
+        raise UsageError("[ERR_IO] there is no trace in 'missing'")
+    write(f"{path} {mode} {max_depth} {max_calls}\n")
+
+
+def verify_trace(path):
+    return [] if path == "sound" else ["no seek table", "2 calls without a return"]
+
+
+def recover_trace(path):
+    return [f"{path}: rebuilt the seek table"]
+
+
+run_detached = exec
+
+
+refresh_policy_from_env = configure_policy_from_env
