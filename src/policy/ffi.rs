@@ -174,16 +174,16 @@ import pathlib, inspect
 before = m.policy_snapshot()
 assert before["on_recorder_error"] == "abort" and before["log_level"] is None and before["log_file"] is None
 assert before["io_capture"] == {"line_proxies": True, "fd_fallback": False}
-assert before["module_name_from_globals"] is True and before["values"]["max_depth"] == 8
+assert before["module_name_from_globals"] is True and before["values"]["max_depth"] == 3
 assert before["durability"] == {"flush_interval": "1s"} and before["pipeline"]["queue_bytes"] == 32 << 20
 assert list(inspect.signature(m.configure_policy).parameters)[:10] == [
     "on_recorder_error", "require_trace", "keep_partial_trace", "log_level", "log_file", "json_errors",
     "io_capture_line_proxies", "io_capture_fd_fallback", "module_name_from_globals", "propagate_script_exit"]
 
-m.configure_policy("DISABLE", require_trace=True, values={"max_depth": 3, "max_items": None}, pipeline={"queue_bytes": "64MiB"})
+m.configure_policy("DISABLE", require_trace=True, values={"max_depth": 4, "max_items": None}, pipeline={"queue_bytes": "64MiB"})
 now = m.policy_snapshot()
 assert (now["on_recorder_error"], now["require_trace"]) == ("disable", True)
-assert (now["values"]["max_depth"], now["values"]["max_items"]) == (3, before["values"]["max_items"])
+assert (now["values"]["max_depth"], now["values"]["max_items"]) == (4, before["values"]["max_items"])
 assert now["pipeline"]["queue_bytes"] == 64 << 20
 assert m.policy_origins()["recorder.require_trace"] == "configure_policy"
 assert m.policy_origins()["recorder.json_errors"] == "built-in default"
@@ -202,7 +202,7 @@ assert (error.code, error.kind, type(error).__name__) == ("ERR_INVALID_POLICY_VA
 assert "did you mean 'values.max_depth'?" in str(refused(values={"max_dept": 3}))
 assert isinstance(refused(values={"max_depth": 3.5}), TypeError)
 assert isinstance(refused(require_trace=1), TypeError)
-assert "expected an integer from 1 to 50" in str(refused(values={"max_depth": 1 << 80}))
+assert "expected an integer from 1 to 20" in str(refused(values={"max_depth": 1 << 80}))
 error = refused(log_file="/nonexistent/directory/x.log")
 assert (error.code, type(error).__name__) == ("ERR_IO", "EnvironmentError"), error
 m.configure_policy(**{k: before[k] for k in ("on_recorder_error", "require_trace", "values", "pipeline", "events")})

@@ -108,11 +108,11 @@ mod tests {
             ("[values]\nmax_depth = 3\nmax_depth = 4", "not valid TOML: duplicate key in policy file p.toml, line 3"),
             (
                 "[values]\n\nmax_depth = 3.5",
-                "invalid values.max_depth value '3.5' (expected an integer from 1 to 50) in policy file p.toml, line 3",
+                "invalid values.max_depth value '3.5' (expected an integer from 1 to 20) in policy file p.toml, line 3",
             ),
             (
                 "[values]\nmax_depth = [1, 2]",
-                "invalid values.max_depth value '[1, 2]' (expected an integer from 1 to 50) in policy file p.toml, line 2",
+                "invalid values.max_depth value '[1, 2]' (expected an integer from 1 to 20) in policy file p.toml, line 2",
             ),
             ("[values]\nmax_depth = 99999999999999999999", "invalid values.max_depth value '99999999999999999999'"),
             ("[values.max_depth]\nx = 1", "invalid values.max_depth value '"),

@@ -264,7 +264,7 @@ keys! {
     io_capture.line_proxies: Rule::Flag;
     io_capture.fd_fallback: Rule::Flag;
     values.globals: Rule::Word(Globals::WORDS);
-    values.max_depth: Rule::Integer(1, 50);
+    values.max_depth: Rule::Integer(1, 20);
     values.max_items: Rule::Integer(1, 100_000);
     values.max_string: Rule::Integer(1, 1_000_000);
     values.max_bytes_per_step: Rule::Size("1KiB", "16MiB");
@@ -328,8 +328,8 @@ mod tests {
             ("recorder.require_trace", Literal::Bool(true), true),
             ("recorder.require_trace", Literal::Integer(1), false),
             ("recorder.require_trace", text("true"), false),
-            ("values.max_depth", Literal::Integer(50), true),
-            ("values.max_depth", Literal::Integer(51), false),
+            ("values.max_depth", Literal::Integer(20), true),
+            ("values.max_depth", Literal::Integer(21), false),
             ("values.max_depth", Literal::Integer(0), false),
             ("values.max_depth", text("8"), false),
             ("pipeline.queue_bytes", text("64MiB"), true),
@@ -372,7 +372,7 @@ mod tests {
         for (key, expected) in [
             ("on_recorder_error", "'abort' or 'disable'"),
             ("values.globals", "'referenced', 'all' or 'off'"),
-            ("values.max_depth", "an integer from 1 to 50"),
+            ("values.max_depth", "an integer from 1 to 20"),
         ] {
             assert_eq!(find(key).unwrap().expected(), expected);
         }

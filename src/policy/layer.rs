@@ -254,7 +254,7 @@ mod tests {
             (
                 "values.max_depth",
                 Literal::Integer(99),
-                "invalid values.max_depth value '99' (expected an integer from 1 to 50)",
+                "invalid values.max_depth value '99' (expected an integer from 1 to 20)",
             ),
             (
                 "on_recorder_error",

@@ -107,11 +107,11 @@ impl Default for ValuesSection {
     fn default() -> Self {
         Self {
             globals: Globals::Referenced,
-            // Covers parsed JSON and object graphs as people read them; the walk of a deeper one costs more than
-            // it shows. CodeTracer refuses a trace nested deeper than about 60, hence the limit of 50.
-            max_depth: 8,
-            // A screen of items. Every step repeats what is visible, so this is paid at every line.
-            max_items: 50,
+            // What a person reads at one glance: a list of objects and their attributes. Each level multiplies the cost
+            // of a step. CodeTracer refuses nesting beyond about 60, and a dict counts twice: hence at most 20.
+            max_depth: 3,
+            // A screen of items. Every step looks at what is visible, so this is paid at every line.
+            max_items: 20,
             // A long line of log or a short paragraph: enough to recognise a text.
             max_string: 1000,
             // One batch of the pipeline: a step with huge variables costs what a thousand plain steps cost, at most.
