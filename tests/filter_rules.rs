@@ -517,3 +517,26 @@ fn engine_and_resolutions_cross_threads() {
         }
     });
 }
+
+#[test]
+fn a_regex_beyond_the_limits_is_located() {
+    let huge = r"regex:(\w{100}){100}";
+    let scope = rule(&format!("selector = 'obj:{huge}'"));
+    let value = patterns("pkg:*", &[("attr:x", "drop"), (&format!("attr:{huge}"), "drop")]);
+    for (text, expected) in [
+        (scope, "<inline:f>:8: scope.rules[0].selector: "),
+        (value, "<inline:f>:13: scope.rules[0].value_patterns[1].selector: "),
+    ] {
+        let chain = TraceFilterConfig::builder().builtin_default(&runtime()).inline(
+            "f",
+            format!("{HEAD}{text}"),
+            Path::new("/"),
+        );
+        let error = chain.build().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("{expected}compiles to more than 2097152 bytes; use smaller repetitions")
+        );
+        assert_eq!(error.context["rule"].split('.').nth(1), Some("rules[0]"));
+    }
+}

@@ -45,23 +45,27 @@ impl<'d> Document<'d> {
     }
 
     fn refuse(&self, at: Range<usize>, section: &str, key: &str, what: &str) -> RecorderError {
-        let line = self.line(at.start);
-        let full = match (section, key) {
-            ("", key) => key.to_owned(),
-            (section, "") => section.to_owned(),
-            (section, key) => format!("{section}.{key}"),
-        };
-        let separator = if full.is_empty() { "" } else { ": " };
-        let mut error = usage!(InvalidPolicyValue, "{}:{line}: {full}{separator}{what}", self.label)
-            .with_context("path", self.label)
-            .with_context("line", line.to_string());
-        if !full.is_empty() {
-            error = error.with_context("key", full);
-        }
-        match section.starts_with("scope.rules[") {
-            true => error.with_context("rule", section),
-            false => error,
-        }
+        located(self.label, self.line(at.start), section, key, what)
+    }
+}
+
+/// An error about a key of a section; either may be empty.
+pub(super) fn located(label: &str, line: usize, section: &str, key: &str, what: &str) -> RecorderError {
+    let full = match (section, key) {
+        ("", key) => key.to_owned(),
+        (section, "") => section.to_owned(),
+        (section, key) => format!("{section}.{key}"),
+    };
+    let separator = if full.is_empty() { "" } else { ": " };
+    let mut error = usage!(InvalidPolicyValue, "{label}:{line}: {full}{separator}{what}")
+        .with_context("path", label)
+        .with_context("line", line.to_string());
+    if !full.is_empty() {
+        error = error.with_context("key", full);
+    }
+    match section.starts_with("scope.rules[") {
+        true => error.with_context("rule", section),
+        false => error,
     }
 }
 

@@ -37,7 +37,6 @@ pub use paths::RuntimePaths;
 pub use summary::FilterSummary;
 
 use crate::errors::RecorderResult;
-use crate::usage;
 use engine::program::Program;
 use model::{FilterFile, FilterOrigin, ProjectRoot};
 
@@ -156,16 +155,10 @@ fn load(link: Link) -> RecorderResult<FilterFile> {
 fn check_inheritance(files: &[FilterFile]) -> RecorderResult<()> {
     let Some(first) = files.first() else { return Ok(()) };
     let (key, words) = match (first.default_exec, first.default_value_action) {
-        (None, _) => ("scope.default_exec", "`trace` or `skip`"),
-        (_, None) => ("scope.default_value_action", "`allow`, `redact` or `drop`"),
+        (None, _) => ("default_exec", "`trace` or `skip`"),
+        (_, None) => ("default_value_action", "`allow`, `redact` or `drop`"),
         _ => return Ok(()),
     };
-    let (label, line) = (&first.label, first.scope_line);
-    Err(usage!(
-        InvalidPolicyValue,
-        "{label}:{line}: {key}: `inherit` needs an earlier filter in the chain; use {words}"
-    )
-    .with_context("path", label)
-    .with_context("line", line.to_string())
-    .with_context("key", key))
+    let what = format!("`inherit` needs an earlier filter in the chain; use {words}");
+    Err(document::located(&first.label, first.scope_line, "scope", key, &what))
 }

@@ -1,25 +1,21 @@
 //! Selectors: `kind[:match]:pattern`, parsed and checked.
 //!
 //! Invariants:
-//! - A selector that parses compiles: globs and regexes are tried here, each alone and under the size limits, so the
-//!   engine never meets a bad one.
+//! - Globs and regexes are checked for syntax here, where the place is known, and compiled only once, by the engine,
+//!   which enforces the limits of size.
 //! - `file:` patterns come out relative to their base, with `/`; one that leaves the project is refused.
 //! - Error messages say what would be right; the loader adds file, line, rule and key.
 
 use std::fmt;
 
-use globset::{Glob, GlobBuilder, GlobSet};
-use regex::RegexBuilder;
+use globset::{Glob, GlobBuilder};
+use regex_syntax::ParserBuilder;
 
 use super::model::{ProjectRoot, ValueKind};
 use super::suggest::{did_you_mean, one_of};
 
 /// Longest pattern (bytes): far beyond anything written by hand, small enough to compile at once.
 pub const MAX_PATTERN: usize = 4096;
-/// Compiled size of one regex (bytes); `regex` itself allows 10 MiB.
-pub(super) const REGEX_SIZE: usize = 1 << 20;
-/// Cache of the lazy DFA of one regex or one set of them (bytes).
-pub(super) const REGEX_DFA_SIZE: usize = 2 << 20;
 /// Nesting of groups in a regex.
 const REGEX_NEST: u32 = 64;
 
@@ -178,18 +174,14 @@ fn split<'t>(
 fn matcher(matching: &str, pattern: String, is_file: bool) -> Result<Matcher, SelectorError> {
     match matching {
         "literal" => Ok(Matcher::Literal(pattern)),
-        "regex" => match regex(&pattern).build() {
+        "regex" => match ParserBuilder::new().nest_limit(REGEX_NEST).build().parse(&pattern) {
             Ok(_) => Ok(Matcher::Regex(pattern)),
-            Err(regex::Error::CompiledTooBig(limit)) => {
-                refuse!("regex `{pattern}` compiles to more than {limit} bytes; use smaller repetitions")
-            }
             Err(error) => refuse!("bad regex: {error}"),
         },
         "words" => word_list(&pattern),
         // A lone literal is common, and then there is nothing to compile.
         _ if !has_wildcards(&pattern) => Ok(Matcher::Literal(pattern)),
-        // Building the set compiles the regex behind the glob; parsing alone does not.
-        _ => match glob(&pattern, is_file).and_then(|glob| GlobSet::builder().add(glob).build()) {
+        _ => match glob(&pattern, is_file) {
             Ok(_) => Ok(Matcher::Glob(pattern)),
             Err(error) => refuse!("bad glob `{pattern}`: {}; write `[[]` for a plain bracket", error.kind()),
         },
@@ -218,13 +210,6 @@ pub(super) fn has_wildcards(pattern: &str) -> bool {
 /// A glob as selectors mean it.
 pub(super) fn glob(pattern: &str, is_file: bool) -> Result<Glob, globset::Error> {
     GlobBuilder::new(pattern).literal_separator(is_file).backslash_escape(true).build()
-}
-
-/// A regex as selectors mean it.
-pub(super) fn regex(pattern: &str) -> RegexBuilder {
-    let mut builder = RegexBuilder::new(pattern);
-    builder.size_limit(REGEX_SIZE).dfa_size_limit(REGEX_DFA_SIZE).nest_limit(REGEX_NEST);
-    builder
 }
 
 /// Takes a pattern's base off, and makes the rest relative to it.
@@ -388,7 +373,7 @@ mod tests {
             assert_eq!(value(text), Err(expected.to_owned()), "{text}");
         }
         assert!(scope("pkg:regex:(").unwrap_err().starts_with("bad regex: regex parse error"));
-        assert!(scope(r"pkg:regex:(\w{100}){100}").unwrap_err().contains("compiles to more than 1048576 bytes"));
+        assert!(scope(&format!("pkg:regex:{}{}", "(".repeat(99), ")".repeat(99))).unwrap_err().contains("nest"));
         assert!(scope(&format!("pkg:{}", "a".repeat(5000))).unwrap_err().contains("the limit is 4096"));
     }
 

@@ -2,12 +2,14 @@
 //!
 //! Invariants:
 //! - A phrase matches whole words only: `pan` is found in `cardPan`, never in `company`.
-//! - Looking up a name allocates nothing, whatever the name: dict keys are looked up while the program runs.
+//! - Looking up a name allocates nothing, whatever the name: dict keys are looked up while the program runs. Most names
+//!   hold no word of any phrase, not even as a part, and one pass of an automaton tells.
 //! - A phrase of several words also matches its words glued into one (`api key` finds `apikey`); the last word may
 //!   carry a plural `s` unless the phrase is one word of three letters or fewer (`pin` does not find `pins`).
 
 use std::sync::{Arc, LazyLock};
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use rustc_hash::FxHashMap;
 
 /// Longer words are in no phrase, so they are stepped over without a look at the table (bytes, lower-cased).
@@ -137,8 +139,10 @@ impl Lower {
 type Word = Box<[u8]>;
 
 /// Phrases to look for in names.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WordSet {
+    /// Finds first words of phrases anywhere in a text, in any (ASCII) case; `None` where it could not be built.
+    parts: Option<AhoCorasick>,
     /// First word → what may follow it, each alternative a list of words.
     phrases: FxHashMap<Word, Vec<Vec<Word>>>,
 }
@@ -146,7 +150,7 @@ pub struct WordSet {
 impl WordSet {
     /// Compiles phrases: words in any case, split like names are.
     pub fn new<'a>(phrases: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut set = Self::default();
+        let mut set = Self { parts: None, phrases: FxHashMap::default() };
         for phrase in phrases {
             let words: Vec<String> = words(phrase).map(str::to_lowercase).collect();
             let plural = words.len() > 1 || words.iter().all(|word| word.chars().count() > 3);
@@ -159,6 +163,8 @@ impl WordSet {
                 set.insert(&[many.concat()]);
             }
         }
+        let kind = Some(AhoCorasickKind::DFA);
+        set.parts = AhoCorasick::builder().ascii_case_insensitive(true).kind(kind).build(set.phrases.keys()).ok();
         set
     }
 
@@ -173,6 +179,13 @@ impl WordSet {
 
     /// Whether any phrase occurs in the words of `name`.
     pub fn matches(&self, name: &str) -> bool {
+        // Letters beyond ASCII may have other cases that the automaton does not know.
+        if let Some(parts) = &self.parts
+            && name.is_ascii()
+            && !parts.is_match(name)
+        {
+            return false;
+        }
         let mut rest = words(name);
         while let Some(word) = rest.next() {
             let Some(word) = Lower::new(word) else { continue };

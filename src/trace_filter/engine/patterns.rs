@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - The cheap ways come first: whole texts and prefixes are hash look-ups; only what is left becomes one `GlobSet`
-//!   and one `RegexSet` (a few, where one would outgrow the size limit).
+//!   and a few `RegexSet`s of bounded size: the lazy automaton of a huge one outgrows its cache and turns slow.
+//! - A pattern that cannot be compiled is found by halving the set, and named by its number.
 //! - Every match is reported, in no particular order; who asks decides which one counts.
 
 use std::sync::Arc;
@@ -11,16 +12,26 @@ use globset::{Candidate, GlobSet};
 use regex::{RegexSet, RegexSetBuilder};
 use rustc_hash::FxHashMap;
 
-use crate::errors::RecorderResult;
-use crate::trace_filter::selector::{Matcher, REGEX_DFA_SIZE, glob, has_wildcards};
+use crate::trace_filter::selector::{Matcher, glob, has_wildcards};
 use crate::trace_filter::words::{SECRETS, WordSet};
-use crate::usage;
 
-/// Compiled size of one `RegexSet` (bytes); beyond it the set is halved.
-const REGEX_SET_SIZE: usize = 16 << 20;
+/// Compiled size of one `RegexSet` (bytes), so of one regex too; beyond it the set is halved. `regex` allows 10 MiB.
+const REGEX_SET_SIZE: usize = 2 << 20;
+/// Cache of the lazy automaton of one `RegexSet` (bytes).
+const REGEX_CACHE_SIZE: usize = 4 << 20;
+/// Regexes in one set. In `benches/filter_engine.rs` one set of hundreds of regexes of `\w+` outgrew its cache and was
+/// several times slower than sets of this size. Globs gain nothing: they stay in one set.
+const REGEXES_PER_SET: usize = 32;
 
 /// Number of a pattern in its set; the owner gives it a meaning.
 pub(in crate::trace_filter) type PatternId = u32;
+
+/// A pattern that does not compile, and why.
+#[derive(Debug)]
+pub(in crate::trace_filter) struct BadPattern {
+    pub id: PatternId,
+    pub why: String,
+}
 
 #[derive(Debug, Default)]
 pub(in crate::trace_filter) struct PatternSet {
@@ -40,7 +51,7 @@ impl PatternSet {
     pub fn new<'m>(
         patterns: impl IntoIterator<Item = (PatternId, &'m Matcher)>,
         is_file: bool,
-    ) -> RecorderResult<Self> {
+    ) -> Result<Self, BadPattern> {
         let mut set = Self::default();
         let (mut globs, mut regexes) = (Vec::new(), Vec::new());
         for (id, matcher) in patterns {
@@ -61,8 +72,22 @@ impl PatternSet {
         set.prefix_lengths = set.prefixes.keys().map(|prefix| prefix.len()).collect();
         set.prefix_lengths.sort_unstable();
         set.prefix_lengths.dedup();
-        compile_globs(&globs, is_file, &mut set.globs)?;
-        compile_regexes(&regexes, &mut set.regexes)?;
+        compile(&globs, globs.len(), &mut set.globs, &|patterns| {
+            let mut builder = GlobSet::builder();
+            for (_, pattern) in patterns {
+                builder.add(glob(pattern, is_file).map_err(|error| error.to_string())?);
+            }
+            builder.build().map_err(|error| error.to_string())
+        })?;
+        compile(&regexes, REGEXES_PER_SET, &mut set.regexes, &|patterns| {
+            let mut builder = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| *pattern));
+            builder.size_limit(REGEX_SET_SIZE).dfa_size_limit(REGEX_CACHE_SIZE).build().map_err(|error| match error {
+                regex::Error::CompiledTooBig(limit) => {
+                    format!("compiles to more than {limit} bytes; use smaller repetitions")
+                }
+                error => format!("bad regex: {error}"),
+            })
+        })?;
         Ok(set)
     }
 
@@ -122,52 +147,24 @@ fn prefix(pattern: &str, is_file: bool) -> Option<&str> {
     (!has_wildcards(prefix)).then_some(prefix)
 }
 
-fn compile_globs(
+/// Compiles patterns into sets of at most `per_set`, smaller where one would be beyond the limits of size.
+fn compile<S>(
     patterns: &[(PatternId, &str)],
-    is_file: bool,
-    sets: &mut Vec<(GlobSet, Vec<PatternId>)>,
-) -> RecorderResult<()> {
-    if patterns.is_empty() {
-        return Ok(());
-    }
-    let build = || {
-        let mut builder = GlobSet::builder();
-        for (_, pattern) in patterns {
-            builder.add(glob(pattern, is_file)?);
-        }
-        builder.build()
-    };
-    match build() {
-        Ok(set) => sets.push((set, patterns.iter().map(|(id, _)| *id).collect())),
-        Err(error) if patterns.len() == 1 => {
-            return Err(usage!(InvalidPolicyValue, "glob `{}` does not compile: {error}", patterns[0].1));
-        }
-        Err(_) => {
-            let (left, right) = patterns.split_at(patterns.len() / 2);
-            compile_globs(left, is_file, sets)?;
-            compile_globs(right, is_file, sets)?;
-        }
-    }
-    Ok(())
-}
-
-fn compile_regexes(patterns: &[(PatternId, &str)], sets: &mut Vec<(RegexSet, Vec<PatternId>)>) -> RecorderResult<()> {
-    if patterns.is_empty() {
-        return Ok(());
-    }
-    let build = RegexSetBuilder::new(patterns.iter().map(|(_, pattern)| *pattern))
-        .size_limit(REGEX_SET_SIZE)
-        .dfa_size_limit(REGEX_DFA_SIZE)
-        .build();
-    match build {
-        Ok(set) => sets.push((set, patterns.iter().map(|(id, _)| *id).collect())),
-        Err(error) if patterns.len() == 1 => {
-            return Err(usage!(InvalidPolicyValue, "regex `{}` does not compile: {error}", patterns[0].1));
-        }
-        Err(_) => {
-            let (left, right) = patterns.split_at(patterns.len() / 2);
-            compile_regexes(left, sets)?;
-            compile_regexes(right, sets)?;
+    per_set: usize,
+    sets: &mut Vec<(S, Vec<PatternId>)>,
+    build: &impl Fn(&[(PatternId, &str)]) -> Result<S, String>,
+) -> Result<(), BadPattern> {
+    for patterns in patterns.chunks(per_set.max(1)) {
+        match build(patterns) {
+            Ok(set) => sets.push((set, patterns.iter().map(|(id, _)| *id).collect())),
+            Err(why) => match patterns {
+                [(id, _)] => return Err(BadPattern { id: *id, why }),
+                several => {
+                    let (left, right) = several.split_at(several.len() / 2);
+                    compile(left, per_set, sets, build)?;
+                    compile(right, per_set, sets, build)?;
+                }
+            },
         }
     }
     Ok(())
@@ -229,13 +226,21 @@ mod tests {
     }
 
     #[test]
-    fn sets_beyond_the_size_limit_are_split() {
-        // Each alone is well below the limit of a selector; together they are far beyond that of a set.
-        let patterns: Vec<Matcher> = (0..200).map(|n| Matcher::Regex(format!("^(?:x\\w{{9}}){n}y$"))).collect();
+    fn sets_beyond_the_limits_are_split() {
+        // Each alone is well below the limit of size; a set of `REGEXES_PER_SET` is beyond it.
+        let patterns: Vec<Matcher> = (0..100).map(|n| Matcher::Regex(format!("^(?:x\\w{{9}}){{1}}{n}y$"))).collect();
         let set = PatternSet::new(patterns.iter().enumerate().map(|(id, m)| (id as PatternId, m)), false).unwrap();
-        assert!(set.regexes.len() > 1, "one set took them all: make the test bigger");
+        assert!(set.regexes.len() > 100 / REGEXES_PER_SET + 1, "the limit of size split nothing: make the test bigger");
         let mut found = Vec::new();
         set.matches("xabcdefghi7y", |id| found.push(id));
         assert_eq!(found, [7]);
+    }
+
+    #[test]
+    fn a_pattern_beyond_the_limits_is_named() {
+        let mut patterns: Vec<Matcher> = (0..70).map(|n| Matcher::Regex(format!("^a{n}$"))).collect();
+        patterns[50] = Matcher::Regex(r"(\w{100}){100}".into());
+        let bad = PatternSet::new(patterns.iter().enumerate().map(|(id, m)| (id as PatternId, m)), false).unwrap_err();
+        assert_eq!((bad.id, bad.why.as_str()), (50, "compiles to more than 2097152 bytes; use smaller repetitions"));
     }
 }

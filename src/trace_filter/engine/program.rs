@@ -5,8 +5,9 @@
 //! - Value patterns are numbered per kind so that a lower number takes precedence: the latest rule's come first, within
 //!   a rule the first written. So the pattern that decides is the lowest number that matches and is active.
 
-use crate::errors::RecorderResult;
-use crate::trace_filter::engine::patterns::{PatternId, PatternSet};
+use crate::errors::{RecorderError, RecorderResult};
+use crate::trace_filter::document::located;
+use crate::trace_filter::engine::patterns::{BadPattern, PatternId, PatternSet};
 use crate::trace_filter::model::{
     ExecDecision, FilterFile, FilterOrigin, RuleRef, Scope, ScopeRule, ValueAction, ValueKind, ValuePattern,
 };
@@ -84,18 +85,25 @@ impl Program {
             }
         }
         let [locals, globals, arguments, returns, attributes] = values;
+        let value_set = |kind: ValueKind, patterns: Numbered<'_>| {
+            PatternSet::new(patterns, false).map_err(|bad| {
+                let place = value_places[kind as usize][bad.id as usize];
+                refuse(&files, rules[place.rule as usize], Some(place.index), &bad.why)
+            })
+        };
         let values = [
-            PatternSet::new(locals, false)?,
-            PatternSet::new(globals, false)?,
-            PatternSet::new(arguments, false)?,
-            PatternSet::new(returns, false)?,
-            PatternSet::new(attributes, false)?,
+            value_set(ValueKind::Local, locals)?,
+            value_set(ValueKind::Global, globals)?,
+            value_set(ValueKind::Argument, arguments)?,
+            value_set(ValueKind::Return, returns)?,
+            value_set(ValueKind::Attribute, attributes)?,
         ];
-        let file_set = |base| PatternSet::new(scopes(ScopeKind::File(base)), true);
-        let packages = PatternSet::new(scopes(ScopeKind::Package), false)?;
-        let objects = PatternSet::new(scopes(ScopeKind::Object), false)?;
+        let bad_rule = |bad: BadPattern| refuse(&files, rules[bad.id as usize], None, &bad.why);
+        let file_set = |base| PatternSet::new(scopes(ScopeKind::File(base)), true).map_err(bad_rule);
+        let packages = PatternSet::new(scopes(ScopeKind::Package), false).map_err(bad_rule)?;
+        let objects = PatternSet::new(scopes(ScopeKind::Object), false).map_err(bad_rule)?;
         let (stdlib, site_packages) = (file_set(FileBase::Stdlib)?, file_set(FileBase::SitePackages)?);
-        let projects = project_sets(&files, &rules)?;
+        let projects = project_sets(&files, &rules).map_err(bad_rule)?;
         let default_exec =
             files.iter().enumerate().filter_map(|(at, file)| Some((file.default_exec?, Some(at)))).next_back();
         let default_value =
@@ -211,7 +219,7 @@ pub(in crate::trace_filter) fn for_object_names(scope: &Scope<'_>, mut each: imp
 /// Patterns on their way into a set.
 type Numbered<'m> = Vec<(PatternId, &'m Matcher)>;
 
-fn project_sets(files: &[FilterFile], rules: &[(usize, usize)]) -> RecorderResult<Vec<ProjectSet>> {
+fn project_sets(files: &[FilterFile], rules: &[(usize, usize)]) -> Result<Vec<ProjectSet>, BadPattern> {
     let mut grouped: Vec<(Vec<String>, Numbered<'_>)> = Vec::new();
     for (&(file, rule), id) in rules.iter().zip(0..) {
         let selector = &files[file].rules[rule].selector;
@@ -228,4 +236,16 @@ fn project_sets(files: &[FilterFile], rules: &[(usize, usize)]) -> RecorderResul
         .into_iter()
         .map(|(root, patterns)| Ok(ProjectSet { root, patterns: PatternSet::new(patterns, true)? }))
         .collect()
+}
+
+/// The error about a selector that parses and does not compile.
+fn refuse(files: &[FilterFile], (file, rule): (usize, usize), pattern: Option<usize>, why: &str) -> RecorderError {
+    let filter = &files[file];
+    let mut section = format!("scope.rules[{rule}]");
+    let mut line = filter.rules[rule].line;
+    if let Some(index) = pattern {
+        section += &format!(".value_patterns[{index}]");
+        line = filter.rules[rule].patterns[index].line;
+    }
+    located(&filter.label, line, &section, "selector", why)
 }
