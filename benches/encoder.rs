@@ -1,6 +1,5 @@
 //! What a step costs the encoder. Criterion's time per element is the time per step (per pair for calls).
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
 #![allow(clippy::unwrap_used, reason = "a bench may stop at the first surprise")]
 
 use std::hint::black_box;

@@ -8,7 +8,6 @@
 // a test says what is wrong by failing
 
 // A benchmark that cannot set itself up has nothing better to do than to stop.
-#![allow(clippy::expect_used)]
 
 use std::fmt::Write as _;
 use std::hint::black_box;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
 
+#[allow(dead_code)] // shared by several test files, each of which uses its part
 mod encoder_support;
 
 use codetracer_python_recorder::pipeline::encoder::{EventCounts, StreamEncoder};

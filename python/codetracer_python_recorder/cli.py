@@ -354,10 +354,7 @@ def _config(
         policy["io_capture_fd_fallback"] = mode == "proxies+fd"
     out_dir = values.get("out_dir") or os.environ.get(ENV_OUT_DIR) or DEFAULT_OUT_DIR
     activation: str | None
-    if explicit := values.get("activation_path"):
-        activation = session.absolute(explicit)
-    else:
-        activation = target.main_file
+    activation = session.absolute(explicit) if (explicit := values.get("activation_path")) else target.main_file
     return RecorderCLIConfig(
         session.absolute(out_dir),
         _format(values.get("format")),

@@ -4,6 +4,29 @@ from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import Any, Literal
 
+__all__ = [
+    "EnvironmentError",
+    "FEATURES",
+    "InternalError",
+    "RecorderError",
+    "TargetError",
+    "UsageError",
+    "VERSION",
+    "configure_policy",
+    "configure_policy_from_env",
+    "flush_tracing",
+    "inspect_trace",
+    "is_tracing",
+    "policy_origins",
+    "policy_snapshot",
+    "recover_trace",
+    "refresh_policy_from_env",
+    "run_detached",
+    "start_tracing",
+    "stop_tracing",
+    "verify_trace",
+]
+
 VERSION: str
 FEATURES: tuple[str, ...]
 

@@ -70,9 +70,7 @@ def _parser(verb: str, program: str) -> argparse.ArgumentParser:
         mode.add_argument(
             "--tree", dest="mode", action="store_const", const="tree", help="calls with arguments and results"
         )
-        mode.add_argument(
-            "--json", dest="mode", action="store_const", const="json", help="the events as JSON lines"
-        )
+        mode.add_argument("--json", dest="mode", action="store_const", const="json", help="the events as JSON lines")
         parser.set_defaults(mode="summary")
         parser.add_argument(
             "--max-depth",

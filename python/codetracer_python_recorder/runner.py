@@ -227,9 +227,7 @@ def _compile_script(source: bytes, filename: str) -> CodeType:
     if b"\0" in source:
         before, _, _ = source.partition(b"\0")
         *lines, text = before.decode("utf-8", "replace").split("\n")
-        raise SyntaxError(
-            "source code cannot contain null bytes", (filename, len(lines) + 1, None, text + "\n")
-        )
+        raise SyntaxError("source code cannot contain null bytes", (filename, len(lines) + 1, None, text + "\n"))
     try:
         source.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -211,9 +211,7 @@ def _refuse_second_session() -> None:
 
 def _policy_arguments(policy: Mapping[str, object]) -> dict[str, Any]:
     """The keyword arguments of `configure_policy`; paths (`log_file`) become text."""
-    return {
-        key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in policy.items()
-    }
+    return {key: os.fspath(value) if isinstance(value, os.PathLike) else value for key, value in policy.items()}
 
 
 def _stop_at_exit() -> None:
@@ -283,9 +281,7 @@ def _normalize_trace_filter(value: TraceFilter | None) -> list[str] | None:
 def _filter_segments(entry: object) -> list[str]:
     """Splits `a.toml::b.toml`; empty parts are dropped."""
     if not isinstance(entry, str | os.PathLike):
-        raise TypeError(
-            f"trace_filter sequence entries must be str or os.PathLike, not {type(entry).__name__}"
-        )
+        raise TypeError(f"trace_filter sequence entries must be str or os.PathLike, not {type(entry).__name__}")
     return [part for segment in os.fspath(entry).split("::") if (part := segment.strip())]
 
 

@@ -61,9 +61,7 @@ def summarize_trace_balance(events: Iterable[Mapping[str, Any]]) -> TraceBalance
     for index, event in enumerate(events):
         is_call, is_return = "Call" in event, "Return" in event
         if is_call and is_return:
-            raise TraceBalanceError(
-                f"event #{index} contains both Call and Return payloads, which is unsupported"
-            )
+            raise TraceBalanceError(f"event #{index} contains both Call and Return payloads, which is unsupported")
         calls += is_call
         returns += is_return
         if returns > calls and first_negative_index is None:

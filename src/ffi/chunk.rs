@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - Exactly one [`ChunkWriter`] exists per chunk (it is neither `Clone` nor created twice), so appends never race.
-//! - Bytes below `published` are never written again until [`Chunk::recycle`], which needs `&mut Chunk` and
+//! - Bytes below `published` are never written again until [`ChunkWriter::recycle`], which needs `&mut Chunk` and
 //!   therefore that every reader and the writer are gone.
 //! - `published` only grows, by whole records, with `Release`; a reader loads it with `Acquire`.
 

@@ -22,7 +22,7 @@ use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::policy::model::{OnFull, RecorderPolicy};
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::{Injection, Stage};
-use crate::runtime::thread::forget_recorder;
+use crate::runtime::thread::{forget_recorder, release_recorder, with_recorder};
 use crate::runtime::tracer::RuntimeTracer;
 use crate::runtime::tracer::filtering::Opcodes;
 use crate::runtime::tracer::shared::{SessionState, Shared, Stats};
@@ -81,6 +81,8 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
     }
     register_fork_handler(py);
     let tracer = build_tracer(py, &policy, options, &out_dir, &cwd, &program, TraceFilterEngine::new(chain))?;
+    // The thread that starts the recording is stream 0, whoever else is busy.
+    with_recorder(tracer.shared(), |_| ());
     logging::set_trace_id(Some(&out_dir.to_string_lossy()));
     if let Err(error) = install::install_tracer(py, Arc::clone(&tracer) as Arc<dyn crate::monitoring::Tracer>) {
         discard(py, &tracer);
@@ -96,6 +98,7 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
 }
 
 fn discard(py: Python<'_>, tracer: &RuntimeTracer) {
+    release_recorder();
     py.detach(|| tracer.shared().pipeline.abandon(false));
 }
 

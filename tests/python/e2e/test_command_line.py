@@ -88,15 +88,17 @@ def test_every_kind_of_exit_is_recorded_as_the_system_sees_it(
 ) -> None:
     path = write(f"import sys\n{statement}\n")
     plain = python([path])
-    # What CPython says of a code that does not fit a C long is its own business, and differs between versions.
-    message = plain.stderr if message is None else message
-    assert (plain.status, plain.stderr) == (status, message)
+    # What CPython says of a code that does not fit a C long differs between its versions: only the status counts.
+    said = message is not None
+    assert plain.status == status
+    assert not said or plain.stderr == message
     mirrored = record(path, options=["--propagate-script-exit"])
-    assert (mirrored.status, mirrored.stderr) == (status, message)
+    assert mirrored.status == status
+    assert not said or mirrored.stderr == message
     recorded = record(path)
     assert recorded.status == 0
     note = "" if status == 0 else f"Script exited with status {status}; returning 0. "
-    assert recorded.stderr.startswith(message + note)
+    assert recorded.stderr.startswith((message or "") + note)
     assert ("Use '--propagate-script-exit' to mirror the script exit code." in recorded.stderr) == bool(status)
     assert recorded.trace.metadata["process_exit_status"] == {"code": status, "label": None}
     assert recorded.trace.main.toplevel_return == ["Int", hex(status)]

@@ -11,6 +11,17 @@ from .programs import Program
 from .reading import Trace
 from .running import TIMEOUT, Outcome, python
 
+STRUCTURE_FILTER = """
+[meta]
+name = "structure"
+version = 1
+description = "Records what runs and no value: a long trace that is read for its structure need not be huge."
+
+[scope]
+default_exec = "inherit"
+default_value_action = "drop"
+"""
+
 
 @dataclass(frozen=True)
 class Recording(Outcome):

@@ -20,9 +20,7 @@ def _is_ours(module: str) -> bool:
 
 
 def _clear_environment(environment):
-    return {
-        name: value for name, value in environment.items() if not name.startswith(("CODETRACER_", "FAKE_"))
-    }
+    return {name: value for name, value in environment.items() if not name.startswith(("CODETRACER_", "FAKE_"))}
 
 
 @pytest.fixture

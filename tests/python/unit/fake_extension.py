@@ -51,9 +51,7 @@ def start_tracing(path, format, activation_path=None, trace_filter=None):
     global _active
     import sys
 
-    _remember(
-        "start", path=path, format=format, activation=activation_path, filters=trace_filter, argv=sys.argv[:]
-    )
+    _remember("start", path=path, format=format, activation=activation_path, filters=trace_filter, argv=sys.argv[:])
     _active = True
 
 
@@ -101,6 +99,7 @@ def verify_trace(path):
 
 def recover_trace(path):
     return [f"{path}: rebuilt the seek table"]
+
 
 run_detached = exec
 

@@ -85,8 +85,7 @@ def test_the_recorders_own_command_line_is_recognised(auto_start, monkeypatch, o
 
 def test_importing_the_package_starts_and_exit_stops(interpreter):
     (interpreter.directory / "app.py").write_text(
-        "import os, codetracer_python_recorder as r\nprint(r.is_tracing())\nos.chdir('/')\n"
-        "raise SystemExit(4)\n"
+        "import os, codetracer_python_recorder as r\nprint(r.is_tracing())\nos.chdir('/')\nraise SystemExit(4)\n"
     )
     done = interpreter.plain("app.py", env={"CODETRACER_TRACE": "out"})
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 4)
@@ -96,9 +95,7 @@ def test_importing_the_package_starts_and_exit_stops(interpreter):
 
 
 def test_the_command_line_records_where_it_was_told_and_not_twice(interpreter):
-    (interpreter.directory / "app.py").write_text(
-        "import codetracer_python_recorder as r\nprint(r.is_tracing())\n"
-    )
+    (interpreter.directory / "app.py").write_text("import codetracer_python_recorder as r\nprint(r.is_tracing())\n")
     done = interpreter.recorder("-o", "mine", "app.py", env={"CODETRACER_TRACE": "other"})
     assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
     paths = [call["path"] for call in interpreter.calls() if call["call"] == "start"]

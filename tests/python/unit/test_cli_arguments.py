@@ -94,9 +94,7 @@ def test_everything_after_the_program_is_its_own(cli, arguments, expected):
     assert cli._parse_args(arguments).script_args == expected
 
 
-@pytest.mark.parametrize(
-    "arguments", [["-m", "pkg.mod"], ["-mpkg.mod"], ["--require-trace", "-m", "pkg.mod"]]
-)
+@pytest.mark.parametrize("arguments", [["-m", "pkg.mod"], ["-mpkg.mod"], ["--require-trace", "-m", "pkg.mod"]])
 def test_a_module_is_recorded_from_its_first_line(cli, arguments):
     config = cli._parse_args(arguments)
     assert (config.target.kind, config.target.name) == ("module", "pkg.mod")

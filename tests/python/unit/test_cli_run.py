@@ -5,10 +5,7 @@ import sys
 
 import pytest
 
-NOTE = (
-    "Script exited with status {}; returning 0. "
-    "Use '--propagate-script-exit' to mirror the script exit code.\n"
-)
+NOTE = "Script exited with status {}; returning 0. Use '--propagate-script-exit' to mirror the script exit code.\n"
 
 
 @pytest.fixture
@@ -49,9 +46,7 @@ def test_the_scripts_status_is_mirrored_on_request(interpreter, script):
     assert (done.returncode, done.stderr) == (3, "")
     done = interpreter.recorder(name, env={"CODETRACER_PROPAGATE_SCRIPT_EXIT": "1"})
     assert (done.returncode, done.stderr) == (3, "")
-    done = interpreter.recorder(
-        "--no-propagate-script-exit", name, env={"CODETRACER_PROPAGATE_SCRIPT_EXIT": "1"}
-    )
+    done = interpreter.recorder("--no-propagate-script-exit", name, env={"CODETRACER_PROPAGATE_SCRIPT_EXIT": "1"})
     assert done.returncode == 0
 
 
@@ -75,9 +70,7 @@ def test_disabled_runs_the_script_and_records_nothing(interpreter, script, value
         ([], {"CODETRACER_PROPAGATE_SCRIPT_EXIT": "zz"}, "invalid boolean value 'zz'"),
     ],
 )
-def test_a_recording_that_cannot_start_is_1_and_the_script_does_not_run(
-    interpreter, script, arguments, env, message
-):
+def test_a_recording_that_cannot_start_is_1_and_the_script_does_not_run(interpreter, script, arguments, env, message):
     done = interpreter.recorder(*arguments, script("print('ran')"), env=env)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("Failed to start Codetracer session: ")
@@ -100,9 +93,7 @@ def test_a_recorder_error_that_ends_the_script_is_1(interpreter, script):
 
 
 def test_messages_reach_the_stderr_the_script_replaced(interpreter, script):
-    done = interpreter.recorder(
-        script("import sys\nsys.stderr.close()\nsys.stderr = None\nraise SystemExit(2)")
-    )
+    done = interpreter.recorder(script("import sys\nsys.stderr.close()\nsys.stderr = None\nraise SystemExit(2)"))
     assert done.returncode == 0
     done = interpreter.recorder(script("import sys, io\nsys.stderr = io.StringIO()\nraise SystemExit(2)"))
     assert done.stderr == NOTE.format(2)
@@ -142,9 +133,7 @@ def test_an_interrupt_is_130_in_the_trace_and_the_signal_outside(interpreter, sc
 
 
 def test_a_script_may_stop_its_own_recording(interpreter, script):
-    done = interpreter.recorder(
-        script("import codetracer_python_recorder as r\nr.stop()\nprint(r.is_tracing())")
-    )
+    done = interpreter.recorder(script("import codetracer_python_recorder as r\nr.stop()\nprint(r.is_tracing())"))
     assert (done.stdout, done.stderr, done.returncode) == ("False\n", "", 0)
 
 

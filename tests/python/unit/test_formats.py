@@ -9,9 +9,7 @@ def test_a_format_is_lower_cased_and_none_is_the_default(load, value, expected):
     assert load("formats").normalize_format(value) == expected
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"), [("binary", True), ("Json", True), ("xml", False), ("", False)]
-)
+@pytest.mark.parametrize(("value", "expected"), [("binary", True), ("Json", True), ("xml", False), ("", False)])
 def test_support_is_told_in_any_case(load, value, expected):
     assert load("formats").is_supported(value) is expected
 

@@ -23,8 +23,7 @@ SCRIPTS = {
     "shadowed standard library": "import pathlib, argparse, typing; print(pathlib.mine, argparse.mine)",
     "code file name": "import sys; print(sys._getframe().f_code.co_filename, sys._getframe().f_code.co_name)",
     "pickle": (
-        "import pickle\nclass A: pass\n"
-        "print(type(pickle.loads(pickle.dumps(A()))) is A, A.__module__, A.__qualname__)"
+        "import pickle\nclass A: pass\nprint(type(pickle.loads(pickle.dumps(A()))) is A, A.__module__, A.__qualname__)"
     ),
     "inspect": "import inspect\ndef f(): pass\nprint(inspect.getsource(f), inspect.getfile(f))",
     "warnings": "import warnings; warnings.warn('careful')",
@@ -98,9 +97,7 @@ SCRIPTS = {
     "no sys.last_exc after exit": (
         "import atexit, sys\natexit.register(lambda: print(hasattr(sys, 'last_exc')))\nsys.exit(1)"
     ),
-    "excepthook": (
-        "import sys\ndef hook(*a):\n    print('hook', a[0], sys.exc_info())\nsys.excepthook = hook\n1/0"
-    ),
+    "excepthook": ("import sys\ndef hook(*a):\n    print('hook', a[0], sys.exc_info())\nsys.excepthook = hook\n1/0"),
     "excepthook that raises": (
         "import sys\ndef hook(*a):\n    raise ValueError('in hook')\nsys.excepthook = hook\n1/0"
     ),
@@ -108,8 +105,7 @@ SCRIPTS = {
     "excepthook missing": "import sys\ndel sys.excepthook\n1/0",
     "excepthook none": "import sys\nsys.excepthook = None\n1/0",
     "excepthook sees no frames of ours": (
-        "import sys, traceback\ndef hook(t, v, tb):\n"
-        "    print(traceback.format_tb(tb))\nsys.excepthook = hook\n1/0"
+        "import sys, traceback\ndef hook(t, v, tb):\n    print(traceback.format_tb(tb))\nsys.excepthook = hook\n1/0"
     ),
     "audit hook sees the excepthook": (
         "import sys\nsys.addaudithook(lambda n, a: print(n, a[1:3]) if n == 'sys.excepthook' else None)\n1/0"
@@ -119,13 +115,10 @@ SCRIPTS = {
         "def audit(name, arguments):\n    if name == 'sys.excepthook': raise RuntimeError\n"
         "sys.addaudithook(audit)\n1/0"
     ),
-    "atexit order": (
-        "import atexit\natexit.register(print, 'second')\natexit.register(print, 'first')\nprint('main')"
-    ),
+    "atexit order": ("import atexit\natexit.register(print, 'second')\natexit.register(print, 'first')\nprint('main')"),
     "atexit raises": "import atexit\natexit.register(lambda: 1/0)",
     "destructor at exit": (
-        "import atexit\nclass A:\n    def __del__(self): print('del')\na = A()\n"
-        "atexit.register(print, 'atexit')"
+        "import atexit\nclass A:\n    def __del__(self): print('del')\na = A()\natexit.register(print, 'atexit')"
     ),
     "destructor before the end after exit": (
         "import atexit\nclass A:\n    def __del__(self): print('del')\n"
@@ -162,8 +155,7 @@ SCRIPTS = {
         "import sys\nprint(sys.getrecursionlimit())"
     ),
     "asyncio": (
-        "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n"
-        "    print('async')\nasyncio.run(main())"
+        "import asyncio\nasync def main():\n    await asyncio.sleep(0)\n    print('async')\nasyncio.run(main())"
     ),
     "asyncio debug": "import asyncio\nasync def f():\n    1/0\nasyncio.run(f(), debug=True)",
     "multiprocessing spawn": (
@@ -191,12 +183,9 @@ SCRIPTS = {
     "doctest": '"""\n>>> 1 + 1\n3\n"""\nimport doctest\nprint(doctest.testmod())',
     "dataclass": "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\nprint(A(1))",
     "exec in main": "exec('y = 1')\nprint(y, eval('__name__'))",
-    "typing hints of main": (
-        "import typing\nclass A:\n    x: 'B'\nclass B: pass\nprint(typing.get_type_hints(A))"
-    ),
+    "typing hints of main": ("import typing\nclass A:\n    x: 'B'\nclass B: pass\nprint(typing.get_type_hints(A))"),
     "main reimported": (
-        "import sys\nif __name__ == '__main__':\n    import app\n"
-        "    print(app.__name__, app is sys.modules['app'])"
+        "import sys\nif __name__ == '__main__':\n    import app\n    print(app.__name__, app is sys.modules['app'])"
     ),
 }
 
@@ -237,9 +226,7 @@ def test_a_script_runs_as_under_plain_python(interpreter, project, name):
 ROUND_THE_WORLD = "import sys\nprint(__file__, sys.argv, sys.path)\nimport sibling\nraise ValueError"
 
 
-@pytest.mark.parametrize(
-    "path", ["./app.py", ".//app.py", "sub/../app.py", "sub/link.py", "{absolute}/app.py"]
-)
+@pytest.mark.parametrize("path", ["./app.py", ".//app.py", "sub/../app.py", "sub/link.py", "{absolute}/app.py"])
 def test_the_path_may_be_written_in_any_way(interpreter, project, path):
     (project / "sub").mkdir()
     (project / "app.py").write_text(ROUND_THE_WORLD)
@@ -255,9 +242,7 @@ def test_a_script_elsewhere_has_its_own_directory_first(interpreter, project):
 
 @pytest.mark.parametrize("flags", [["-P"], ["-s"], ["-O"], ["-W", "error"], ["-X", "dev"], ["-B", "-u"]])
 def test_interpreter_flags_keep_their_meaning(interpreter, project, flags):
-    (project / "app.py").write_text(
-        "import sys\nprint(sys.path, sys.flags)\nassert not __debug__\nimport sibling"
-    )
+    (project / "app.py").write_text("import sys\nprint(sys.path, sys.flags)\nassert not __debug__\nimport sibling")
     assert_same(interpreter, "app.py", flags=flags)
 
 
@@ -363,8 +348,7 @@ def test_the_working_directory_cannot_shadow_what_the_recorder_needs(interpreter
 
 def test_few_frames_lie_below_the_script(interpreter, project):
     (project / "app.py").write_text(
-        "import sys\nframe, depth = sys._getframe(), 0\n"
-        "while frame := frame.f_back:\n    depth += 1\nprint(depth)"
+        "import sys\nframe, depth = sys._getframe(), 0\nwhile frame := frame.f_back:\n    depth += 1\nprint(depth)"
     )
     # runpy's two, `__main__` and `main`: what `python -m` cannot do without.
     assert int(interpreter.recorder("app.py").stdout) <= 4
