@@ -5,29 +5,30 @@ use std::path::PathBuf;
 
 use pyo3::prelude::*;
 
-use super::{inspect, read, recover, verify};
+use super::inspect::{self, Mode};
+use super::{recover, verify};
 
 /// Collects text and hands it to a Python callable in pieces of at least this many bytes.
 const PIECE: usize = 64 * 1024;
 
-struct PythonWriter<'py> {
-    write: Bound<'py, PyAny>,
+struct PythonWriter {
+    write: Py<PyAny>,
     buffer: Vec<u8>,
     error: Option<PyErr>,
 }
 
-impl PythonWriter<'_> {
+impl PythonWriter {
     fn hand_over(&mut self) -> io::Result<()> {
         let text = String::from_utf8_lossy(&self.buffer).into_owned();
         self.buffer.clear();
-        self.write.call1((text,)).map(drop).map_err(|error| {
+        Python::attach(|py| self.write.call1(py, (text,)).map(drop)).map_err(|error| {
             self.error = Some(error);
             io::Error::other("the Python writer failed")
         })
     }
 }
 
-impl Write for PythonWriter<'_> {
+impl Write for PythonWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.buffer.extend_from_slice(bytes);
         // Pieces end at line ends, so that no character is cut in two.
@@ -48,22 +49,26 @@ fn inspect_trace(
     path: PathBuf,
     mode: &str,
     max_depth: usize,
-    max_calls: usize,
-    write: Bound<'_, PyAny>,
+    max_calls: u64,
+    write: Py<PyAny>,
 ) -> PyResult<()> {
-    let trace = py.detach(|| read::read_trace(&path))?;
-    let mut out = PythonWriter { write, buffer: Vec::new(), error: None };
-    let written = match mode {
-        "summary" => inspect::write_summary(&trace, &mut out),
-        "tree" => inspect::write_tree(&trace, max_depth, max_calls, &mut out),
-        "json" => inspect::write_json_lines(&trace, &mut out),
+    let mode = match mode {
+        "summary" => Mode::Summary,
+        "tree" => Mode::Tree { max_depth, max_calls },
+        "json" => Mode::JsonLines,
         other => {
             return Err(crate::usage!(Unknown, "unknown mode '{other}' (expected 'summary', 'tree' or 'json')").into());
         }
     };
-    match written.and_then(|()| out.flush()) {
-        Ok(()) => Ok(()),
-        Err(error) => Err(out.error.take().unwrap_or_else(|| error.into())),
+    let mut out = PythonWriter { write, buffer: Vec::new(), error: None };
+    // Other threads go on while the trace is read; the writer takes the interpreter for each piece.
+    let shown = py.detach(|| {
+        inspect::inspect(&path, mode, &mut out)?;
+        out.flush().map_err(|error| crate::enverr!(Io, "cannot write what is in the trace").with_source(error))
+    });
+    match (shown, out.error.take()) {
+        (_, Some(raised)) => Err(raised),
+        (shown, None) => Ok(shown?),
     }
 }
 

@@ -1,14 +1,20 @@
-//! Reading traces back: `read` (all formats), `inspect` (for people), `verify` (against the consumer's rules), `recover`
-//! (a file whose recorder was killed).
+//! Reading traces back: for people ([`inspect`]), against the consumer's rules ([`verify`]), and after a kill
+//! ([`recover`]).
 //!
 //! Invariants:
 //! - Reading never changes a file; only [`recover::recover`] does, and only to make it whole.
-//! - Formats are read by `runtime_tracing`'s own readers; our decoder only steps in where they refuse a damaged file.
-//! - Whatever is in a file, nothing here panics.
+//! - Whatever is in a file, nothing here panics: a damaged trace is read up to the damage, and the damage told.
+//! - Memory is bounded by one event and the definitions, except for the old packed format, which is read whole.
+//! - A directory is read with the traces of its threads wherever that makes sense.
 
+pub mod definitions;
 pub mod ffi;
+pub mod frames;
 pub mod inspect;
 pub mod read;
 pub mod recover;
 pub mod render;
 pub mod verify;
+
+#[cfg(test)]
+mod tests;

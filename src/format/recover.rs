@@ -1,60 +1,214 @@
-//! Makes a `trace.bin` whole whose recorder was killed: cuts what is damaged and writes the seek table again.
+//! Makes a trace whole whose recorder was killed: cuts what is damaged, returns from the calls that were open, writes
+//! the tail again, and the list of paths.
 //!
 //! Invariants:
-//! - Idempotent: a file that is whole is not touched.
-//! - Nothing that the official reader can decode is removed: only bytes after the last whole frame are.
+//! - Idempotent: a trace that is whole is not touched, and being interrupted and run again is the same as being run.
+//! - Nothing that can be decoded is removed: only bytes after the last whole frame (or JSON event) are.
+//! - A trace that is being recorded at this moment is refused.
 
-use std::fs::OpenOptions;
-use std::io::{Seek, SeekFrom, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use runtime_tracing::{ReturnRecord, TraceLowLevelEvent as Event, TypeId, ValueRecord};
+use serde_json::Value;
 use zeekstd::seek_table::SeekTable;
 
-use super::read::{HEADER_LEN, events_file, read_trace};
+use super::definitions::Definitions;
+use super::frames::Frames;
+use super::read::{Container, TraceFile, io_error, locate, thread_directories};
 use crate::errors::RecorderResult;
+use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE};
 use crate::pipeline::event_file::{log_frame, seek_table_bytes};
+use crate::storage::{FsStorage, Storage};
 
-/// Zstandard's skippable frames (the seek table is one) begin with one of these sixteen numbers.
-const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D_2A5F;
+/// What `recording.json` says of a trace whose recorder was killed and that was recovered.
+pub const RECOVERED: &str = "recovered";
 
-/// Makes the trace in a directory whole; returns what was done, line by line (nothing: it was whole).
+/// Makes the trace in a directory (its threads' included), or an events file, whole; returns what was done, line by
+/// line. Nothing was if it was whole.
 ///
 /// # Errors
-/// `ERR_TRACE_MISSING`, `ERR_IO`.
+/// `ERR_TRACE_MISSING`, `ERR_UNSUPPORTED_FORMAT`, `ERR_IO`, and `ERR_TRACE_INCOMPLETE` if it is being recorded or
+/// cannot be recovered (the old packed format).
 pub fn recover(path: &Path) -> RecorderResult<Vec<String>> {
-    let trace = read_trace(path)?;
-    if trace.damage.is_none() {
-        return Ok(Vec::new());
+    let mut done = Vec::new();
+    refuse_if_recording(path)?;
+    recover_one(path, &mut done)?;
+    for thread in thread_directories(path)? {
+        recover_one(&thread, &mut done)?;
     }
-    let file = events_file(path)?;
-    let done = rebuild(&file).map_err(|error| {
-        crate::enverr!(Io, "cannot recover '{}'", file.display())
-            .with_context("path", file.display().to_string())
-            .with_source(error)
-    })?;
-    Ok(vec![done])
+    mark_recovered(path, &mut done)?;
+    Ok(done)
 }
 
-fn rebuild(file: &Path) -> std::io::Result<String> {
-    let bytes = std::fs::read(file)?;
-    let mut position = HEADER_LEN as usize;
-    let mut table = SeekTable::new();
-    let mut frames = 0;
-    while let Some(rest) = bytes.get(position..).filter(|rest| rest.len() >= 8) {
-        let magic = u32::from_le_bytes([rest[0], rest[1], rest[2], rest[3]]);
-        if SKIPPABLE.contains(&magic) {
-            break;
-        }
-        let Ok(size) = zstd::zstd_safe::find_frame_compressed_size(rest) else { break };
-        let Ok(content) = zstd::decode_all(&rest[..size]) else { break };
-        log_frame(&mut table, size, content.len())?;
-        position += size;
-        frames += 1;
+fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+    let file = locate(path)?;
+    let failed = |error| {
+        crate::enverr!(Io, "cannot recover '{}'", file.path.display())
+            .with_context("path", file.path.display().to_string())
+            .with_source(error)
+    };
+    let mut known = Known::default();
+    let damage = file.for_each(|event| {
+        known.take(&event);
+        Ok(())
+    })?;
+    if damage.is_some() {
+        done.push(match file.container {
+            Container::Binary => rebuild_binary(&file).map_err(failed)?,
+            Container::Json => rebuild_json(&file).map_err(failed)?,
+            Container::Packed => {
+                let shown = file.path.display();
+                return Err(crate::usage!(TraceIncomplete, "'{shown}' is damaged, and of a version without frames"));
+            }
+        });
     }
-    let mut opened = OpenOptions::new().write(true).open(file)?;
-    opened.set_len(position as u64)?;
-    opened.seek(SeekFrom::Start(position as u64))?;
-    opened.write_all(&seek_table_bytes(table))?;
-    opened.sync_all()?;
-    Ok(format!("{}: kept {frames} frames, cut {} bytes, wrote the seek table", file.display(), bytes.len() - position))
+    let paths_file = file.path.with_file_name(PATHS_FILE);
+    if path.is_dir() && (damage.is_some() || !paths_file.exists()) {
+        let paths = format!("{:#}\n", Value::from(known.definitions.paths));
+        if std::fs::read(&paths_file).ok().as_deref() != Some(paths.as_bytes()) {
+            FsStorage.replace(&paths_file, paths.as_bytes(), true).map_err(failed)?;
+            done.push(format!("{}: written from the events", paths_file.display()));
+        }
+    }
+    Ok(())
+}
+
+/// What has to be known of the events to end their stream.
+#[derive(Default)]
+struct Known {
+    definitions: Definitions,
+    depth: u64,
+}
+
+impl Known {
+    fn take(&mut self, event: &Event) {
+        match event {
+            Event::Call(_) => self.depth += 1,
+            Event::Return(_) => self.depth = self.depth.saturating_sub(1),
+            other => self.definitions.take(other),
+        }
+    }
+
+    /// Returns from all open calls: without a value, but from the outermost the text of an unknown exit status.
+    fn ending(&self) -> Vec<Event> {
+        let string = self.definitions.types.iter().position(|info| info.lang_type == "String");
+        let none = || ValueRecord::None { type_id: TypeId(0) };
+        (0..self.depth)
+            .rev()
+            .map(|depth| match string {
+                Some(id) if depth == 0 => ValueRecord::String { text: "<exit>".to_owned(), type_id: TypeId(id) },
+                _ => none(),
+            })
+            .map(|return_value| Event::Return(ReturnRecord { return_value }))
+            .collect()
+    }
+}
+
+/// Cuts behind the last whole frame, then adds the missing returns and the seek table.
+fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
+    let mut table = SeekTable::new();
+    let mut frames = Frames::new(File::open(&trace.path)?)?;
+    while let Some(frame) = frames.next_frame()? {
+        log_frame(&mut table, frame.compressed, frame.decompressed)?;
+    }
+    let (kept, end) = (table.num_frames(), frames.position());
+    let mut file = OpenOptions::new().read(true).write(true).open(&trace.path)?;
+    let cut = file.metadata()?.len() - end;
+    file.set_len(end)?;
+
+    // Only now the file holds exactly the events that stay.
+    let mut known = Known::default();
+    trace
+        .for_each(|event| {
+            known.take(&event);
+            Ok(())
+        })
+        .map_err(io::Error::other)?;
+    let mut ending = Vec::new();
+    for event in known.ending() {
+        ending = cbor4ii::serde::to_vec(ending, &event).map_err(io::Error::other)?;
+    }
+    let mut tail = Vec::new();
+    // The official reader needs at least one frame, be it an empty one.
+    if !ending.is_empty() || kept == 0 {
+        tail = zstd::bulk::compress(&ending, 1)?;
+        log_frame(&mut table, tail.len(), ending.len())?;
+    }
+    tail.extend_from_slice(&seek_table_bytes(table));
+    file.seek(SeekFrom::Start(end))?;
+    file.write_all(&tail)?;
+    file.sync_all()?;
+    let (shown, open) = (trace.path.display(), known.depth);
+    Ok(format!("{shown}: kept {kept} frames, cut {cut} bytes, returned from {open} calls, wrote the seek table"))
+}
+
+/// Cuts behind the last whole event, then adds the missing returns and the bracket.
+fn rebuild_json(trace: &TraceFile) -> io::Result<String> {
+    let bytes = std::fs::read(&trace.path)?;
+    let mut known = Known::default();
+    let (mut events, mut end) = (0u64, 0);
+    let mut rest = bytes.as_slice();
+    while let Some(start) = rest.iter().position(|&byte| byte == b'{') {
+        let mut stream = serde_json::Deserializer::from_slice(&rest[start..]).into_iter::<Event>();
+        let Some(Ok(event)) = stream.next() else { break };
+        known.take(&event);
+        events += 1;
+        rest = &rest[start + stream.byte_offset()..];
+        end = bytes.len() - rest.len();
+    }
+    let mut tail = Vec::new();
+    if end == 0 {
+        tail.push(b'[');
+    }
+    for (index, event) in known.ending().iter().enumerate() {
+        tail.extend_from_slice(if events > 0 || index > 0 { b",\n" } else { b"\n" });
+        serde_json::to_writer(&mut tail, event)?;
+    }
+    tail.extend_from_slice(b"\n]\n");
+    let mut file = OpenOptions::new().write(true).open(&trace.path)?;
+    file.set_len(end as u64)?;
+    file.seek(SeekFrom::Start(end as u64))?;
+    file.write_all(&tail)?;
+    file.sync_all()?;
+    let (shown, cut, open) = (trace.path.display(), bytes.len() - end, known.depth);
+    Ok(format!("{shown}: kept {events} events, cut {cut} bytes, returned from {open} calls, closed the list"))
+}
+
+/// `recording.json`, if it is there and says that the trace is being recorded.
+pub(super) fn unfinished(directory: &Path) -> Option<Value> {
+    let text = std::fs::read(directory.join(RECORDING_FILE)).ok()?;
+    let recording: Value = serde_json::from_slice(&text).ok()?;
+    (recording["state"] == "recording").then_some(recording)
+}
+
+fn refuse_if_recording(path: &Path) -> RecorderResult<()> {
+    if let Some(pid) = unfinished(path).and_then(|recording| recording["pid"].as_u64())
+        && is_running(pid)
+    {
+        let shown = path.join(RECORDING_FILE);
+        let shown = shown.display();
+        return Err(crate::usage!(
+            TraceIncomplete,
+            "process {pid} is recording into '{}'; if it is another program with that number, remove '{shown}'",
+            path.display()
+        )
+        .with_context("pid", pid.to_string()));
+    }
+    Ok(())
+}
+
+/// Whether there is a process with this id, where that can be seen.
+fn is_running(pid: u64) -> bool {
+    pid == u64::from(std::process::id()) || Path::new("/proc").join(pid.to_string()).join("status").exists()
+}
+
+fn mark_recovered(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+    let Some(mut recording) = unfinished(path) else { return Ok(()) };
+    recording["state"] = RECOVERED.into();
+    let file = path.join(RECORDING_FILE);
+    FsStorage.replace(&file, format!("{recording:#}\n").as_bytes(), true).map_err(|error| io_error(&file, error))?;
+    done.push(format!("{}: marked as {RECOVERED}", file.display()));
+    Ok(())
 }

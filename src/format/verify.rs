@@ -1,177 +1,217 @@
 //! Checks a trace against what CodeTracer accepts.
 //!
-//! Invariants: a finding says where (event number) and what; no finding means that the trace loads.
+//! Invariants:
+//! - A finding says where (file, event number) and what; no finding means that the trace is complete and loads.
+//! - Threads' traces are checked as traces of their own.
 
 use std::path::Path;
 
-use runtime_tracing::{TraceLowLevelEvent as Event, ValueRecord};
+use runtime_tracing::{TraceLowLevelEvent as Event, TypeKind, TypeSpecificInfo, ValueRecord};
+use serde_json::Value;
 
-use super::read::{TraceContent, read_trace};
+use super::definitions::Definitions;
+use super::inspect::kind_name;
+use super::read::{TraceFile, locate, thread_directories};
+use super::recover::unfinished;
 use crate::errors::RecorderResult;
+use crate::pipeline::artifacts::{METADATA_FILE, PATHS_FILE, RECORDING_FILE};
 
 /// Deeper nesting is refused by CodeTracer (the most permissive container allows about 60).
 const MAX_NESTING: usize = 60;
 /// One kind of mistake is usually repeated: more findings tell nothing new.
 const MAX_FINDINGS: usize = 100;
 
-/// Everything that is wrong with the trace in a directory.
+/// Everything that is wrong with the trace in a directory, or with an events file, line by line.
 ///
 /// # Errors
-/// Only if it cannot be read at all.
+/// Only if it cannot be read at all: `ERR_TRACE_MISSING`, `ERR_UNSUPPORTED_FORMAT`, `ERR_IO`.
 pub fn verify(path: &Path) -> RecorderResult<Vec<String>> {
-    let trace = read_trace(path)?;
-    let mut findings = check_events(&trace);
+    let mut findings = verify_one(path)?;
     if path.is_dir() {
-        findings.extend(check_files(path));
+        findings.extend(check_state(path));
+    }
+    for thread in thread_directories(path)? {
+        let name = thread.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        findings.extend(verify_one(&thread)?.into_iter().map(|finding| format!("threads/{name}: {finding}")));
     }
     findings.truncate(MAX_FINDINGS);
     Ok(findings)
 }
 
-fn check_files(directory: &Path) -> Vec<String> {
+fn verify_one(path: &Path) -> RecorderResult<Vec<String>> {
+    let (mut findings, defined) = check_events(&locate(path)?)?;
+    if path.is_dir() {
+        findings.extend(check_files(path, &defined.paths));
+    }
+    Ok(findings)
+}
+
+/// How the recording ended, if that is known.
+fn check_state(directory: &Path) -> Option<String> {
+    if unfinished(directory).is_some() {
+        return Some(format!("{RECORDING_FILE}: the recording is under way or was killed; `recover` ends it"));
+    }
+    let recording = parse(&directory.join(RECORDING_FILE)).ok()?;
+    let message = recording["failure"]["message"].as_str().unwrap_or("the reason is not known");
+    (recording["state"] == "failed").then(|| format!("{RECORDING_FILE}: the recording ended early: {message}"))
+}
+
+fn parse(file: &Path) -> Result<Value, String> {
+    let text = std::fs::read(file).map_err(|error| error.to_string())?;
+    serde_json::from_slice(&text).map_err(|error| error.to_string())
+}
+
+fn check_files(directory: &Path, paths: &[String]) -> Vec<String> {
     let mut findings = Vec::new();
     if directory.join("trace.json").exists() && directory.join("trace.bin").exists() {
         findings.push("both trace.json and trace.bin are present; CodeTracer takes trace.json".to_owned());
     }
-    for (file, keys) in [("trace_metadata.json", &["workdir", "program", "args"][..]), ("trace_paths.json", &[][..])] {
-        let parsed = std::fs::read(directory.join(file))
-            .map_err(|error| error.to_string())
-            .and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).map_err(|error| error.to_string()));
-        match parsed {
-            Err(error) => findings.push(format!("{file}: {error}")),
-            Ok(value) => {
-                findings.extend(
-                    keys.iter().filter(|key| value.get(key).is_none()).map(|key| format!("{file}: '{key}' is missing")),
-                );
-            }
+    match parse(&directory.join(METADATA_FILE)) {
+        Err(error) => findings.push(format!("{METADATA_FILE}: {error}")),
+        Ok(metadata) => findings.extend(
+            ["workdir", "program", "args"]
+                .iter()
+                .filter(|key| metadata.get(key).is_none())
+                .map(|key| format!("{METADATA_FILE}: '{key}' is missing")),
+        ),
+    }
+    match parse(&directory.join(PATHS_FILE)) {
+        Err(error) => findings.push(format!("{PATHS_FILE}: {error}")),
+        Ok(listed) if listed != Value::from(paths) => {
+            findings.push(format!("{PATHS_FILE}: it does not list the paths of the events"));
         }
+        Ok(_) => {}
     }
     findings
 }
 
 #[derive(Default)]
 struct State {
-    paths: usize,
-    functions: usize,
-    types: usize,
-    variables: usize,
-    steps: usize,
-    depth: i64,
+    defined: Definitions,
+    at: u64,
+    calls: u64,
+    steps: u64,
+    depth: u64,
     findings: Vec<String>,
 }
 
 impl State {
-    fn find(&mut self, at: usize, what: impl std::fmt::Display) {
+    fn find(&mut self, what: impl std::fmt::Display) {
         if self.findings.len() < MAX_FINDINGS {
-            self.findings.push(format!("event {at}: {what}"));
+            self.findings.push(format!("event {}: {what}", self.at));
         }
     }
 
-    fn value(&mut self, at: usize, value: &ValueRecord, depth: usize) {
+    fn defined(&mut self, kind: &str, id: usize, count: usize) {
+        if id >= count {
+            self.find(format_args!("{kind} {id} is used before it is defined"));
+        }
+    }
+
+    fn value(&mut self, value: &ValueRecord, depth: usize) {
         if depth > MAX_NESTING {
-            self.find(at, format_args!("a value is nested deeper than {MAX_NESTING} levels"));
-            return;
+            return self.find(format_args!("a value is nested deeper than {MAX_NESTING} levels"));
         }
         let type_id = match value {
             ValueRecord::Int { type_id, .. }
-            | ValueRecord::Float { type_id, .. }
             | ValueRecord::Bool { type_id, .. }
             | ValueRecord::String { type_id, .. }
-            | ValueRecord::Sequence { type_id, .. }
-            | ValueRecord::Tuple { type_id, .. }
-            | ValueRecord::Struct { type_id, .. }
-            | ValueRecord::Variant { type_id, .. }
-            | ValueRecord::Reference { type_id, .. }
             | ValueRecord::Raw { type_id, .. }
             | ValueRecord::Error { type_id, .. }
             | ValueRecord::None { type_id }
-            | ValueRecord::BigInt { type_id, .. } => type_id.0,
-            ValueRecord::Cell { .. } => {
-                self.find(at, "a Cell stands inside a value");
-                return;
+            | ValueRecord::BigInt { type_id, .. } => type_id,
+            ValueRecord::Float { type_id, .. } => {
+                self.find("a Float, which some versions of CodeTracer cannot load; Raw loads in all");
+                type_id
             }
+            ValueRecord::Sequence { elements, type_id, .. } | ValueRecord::Tuple { elements, type_id } => {
+                elements.iter().for_each(|item| self.value(item, depth + 1));
+                type_id
+            }
+            ValueRecord::Struct { field_values, type_id } => {
+                field_values.iter().for_each(|item| self.value(item, depth + 1));
+                let fields = match self.defined.types.get(type_id.0).map(|info| &info.specific_info) {
+                    Some(TypeSpecificInfo::Struct { fields }) => fields.len(),
+                    _ => 0,
+                };
+                if field_values.len() > fields {
+                    self.find(format_args!("a Struct has {} values for {fields} fields", field_values.len()));
+                }
+                type_id
+            }
+            ValueRecord::Variant { contents, type_id, .. } => {
+                self.value(contents, depth + 1);
+                type_id
+            }
+            ValueRecord::Reference { dereferenced, type_id, .. } => {
+                self.value(dereferenced, depth + 1);
+                type_id
+            }
+            ValueRecord::Cell { .. } => return self.find("a Cell stands inside a value"),
         };
-        if type_id >= self.types {
-            self.find(at, format_args!("type {type_id} is used before it is defined"));
-        }
-        match value {
-            ValueRecord::Sequence { elements, .. } | ValueRecord::Tuple { elements, .. } => {
-                elements.iter().for_each(|item| self.value(at, item, depth + 1));
-            }
-            ValueRecord::Struct { field_values, .. } => {
-                field_values.iter().for_each(|item| self.value(at, item, depth + 1));
-            }
-            ValueRecord::Variant { contents, .. } => self.value(at, contents, depth + 1),
-            ValueRecord::Reference { dereferenced, .. } => self.value(at, dereferenced, depth + 1),
-            _ => {}
-        }
+        self.defined("type", type_id.0, self.defined.types.len());
     }
 
-    fn named_value(&mut self, at: usize, variable: usize, value: &ValueRecord) {
-        if variable >= self.variables {
-            self.find(at, format_args!("variable {variable} is used before it is defined"));
-        }
-        self.value(at, value, 0);
+    fn named_value(&mut self, variable: usize, value: &ValueRecord) {
+        self.defined("variable", variable, self.defined.variables.len());
+        self.value(value, 0);
     }
-}
 
-fn check_events(trace: &TraceContent) -> Vec<String> {
-    let mut state = State::default();
-    if let Some(damage) = &trace.damage {
-        state.findings.push(format!("the official reader refuses the file: {damage}"));
-    }
-    for (at, event) in trace.events.iter().enumerate() {
+    fn event(&mut self, event: &Event) {
         match event {
-            Event::Path(_) => state.paths += 1,
-            Event::Function(function) => {
-                state.functions += 1;
-                if function.path_id.0 >= state.paths {
-                    state.find(at, format_args!("path {} is used before it is defined", function.path_id.0));
-                }
-            }
-            Event::Type(_) => state.types += 1,
-            Event::VariableName(_) => state.variables += 1,
+            Event::Path(_) | Event::VariableName(_) => {}
+            Event::Function(function) => self.defined("path", function.path_id.0, self.defined.paths.len()),
+            Event::Type(info) if info.kind == TypeKind::Char => self.find("a type of kind Char"),
+            Event::Type(_) => {}
             Event::Step(step) => {
-                state.steps += 1;
-                if step.path_id.0 >= state.paths {
-                    state.find(at, format_args!("path {} is used before it is defined", step.path_id.0));
-                }
+                self.steps += 1;
+                self.defined("path", step.path_id.0, self.defined.paths.len());
                 if step.line.0 < 0 {
-                    state.find(at, "a step has a negative line");
+                    self.find("a step has a negative line");
                 }
-                if state.depth == 0 {
-                    state.find(at, "a step outside of any call");
+                if self.calls == 0 {
+                    self.find("a step stands before the first call");
                 }
             }
             Event::Call(call) => {
-                state.depth += 1;
-                if call.function_id.0 >= state.functions {
-                    state.find(at, format_args!("function {} is used before it is defined", call.function_id.0));
-                }
+                self.calls += 1;
+                self.depth += 1;
+                self.defined("function", call.function_id.0, self.defined.functions.len());
                 for arg in &call.args {
-                    state.named_value(at, arg.variable_id.0, &arg.value);
+                    self.named_value(arg.variable_id.0, &arg.value);
                 }
             }
-            Event::Return(value) => {
-                state.depth -= 1;
-                if state.depth < 0 {
-                    state.find(at, "a return without a call");
+            Event::Return(returned) => {
+                match self.depth.checked_sub(1) {
+                    Some(depth) => self.depth = depth,
+                    None => self.find("a return without a call"),
                 }
-                state.value(at, &value.return_value, 0);
+                self.value(&returned.return_value, 0);
             }
-            Event::Value(value) => state.named_value(at, value.variable_id.0, &value.value),
+            Event::Value(value) => self.named_value(value.variable_id.0, &value.value),
             Event::Event(_) => {}
-            other => state.find(
-                at,
-                format_args!("{} is an event that CodeTracer does not take", super::inspect::kind_name(other)),
-            ),
+            other => self.find(format_args!("{} is an event that CodeTracer does not take", kind_name(other))),
         }
+        self.defined.take(event);
+        self.at += 1;
     }
-    if state.steps == 0 {
-        state.findings.push("there is no step".to_owned());
+}
+
+fn check_events(file: &TraceFile) -> RecorderResult<(Vec<String>, Definitions)> {
+    let mut state = State::default();
+    let damage = file.for_each(|event| {
+        state.event(&event);
+        Ok(())
+    })?;
+    let State { defined, steps, depth, mut findings, .. } = state;
+    if let Some(damage) = damage {
+        findings.insert(0, format!("the official reader refuses the file: {damage}"));
     }
-    if state.depth > 0 {
-        state.findings.push(format!("{} calls never return", state.depth));
+    if steps == 0 {
+        findings.push("there is no step".to_owned());
     }
-    state.findings
+    if depth > 0 {
+        findings.push(format!("{depth} calls never return"));
+    }
+    Ok((findings, defined))
 }

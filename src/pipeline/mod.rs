@@ -31,7 +31,7 @@ pub mod tables;
 mod writer;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::PipelineConfig;
 pub use stats::{PipelineStats, StopReport, StreamSummary};

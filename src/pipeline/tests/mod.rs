@@ -2,4 +2,4 @@
 
 mod faults;
 mod recording;
-mod support;
+pub(crate) mod support;
