@@ -98,7 +98,7 @@ def test_every_kind_of_exit_is_recorded_as_the_system_sees_it(
     recorded = record(path)
     assert recorded.status == 0
     note = "" if status == 0 else f"Script exited with status {status}; returning 0. "
-    assert recorded.stderr.startswith((message or "") + note)
+    assert recorded.stderr.startswith(message + note) if message is not None else note in recorded.stderr
     assert ("Use '--propagate-script-exit' to mirror the script exit code." in recorded.stderr) == bool(status)
     assert recorded.trace.metadata["process_exit_status"] == {"code": status, "label": None}
     assert recorded.trace.main.toplevel_return == ["Int", hex(status)]
