@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from oracle.model import counts, normalise
+from oracle.model import Call, Event, Return, Step, counts, normalise
 from support.compare import EVERYTHING, LOCALS, STRUCTURE, VALUES, assert_same
 from support.programs import COMPARED, REAL, Program
 from support.reading import read_structure
@@ -18,6 +18,20 @@ Record = Callable[..., Recording]
 
 def name_of(program: Program) -> str:
     return program.name
+
+
+def without_stack_walks(events: Iterable[Event]) -> Iterator[Event]:
+    """Leaves out the steps of functions that count the frames below them: the oracle has frames of its own there."""
+    walks: list[bool] = []
+    for event in events:
+        match event:
+            case Call(name):
+                walks.append(name == "_get_stack_depth")  # Markdown's
+            case Return():
+                walks.pop()
+            case Step() if walks and walks[-1]:
+                continue
+        yield event
 
 
 @pytest.mark.parametrize("program", COMPARED, ids=name_of)
@@ -38,7 +52,8 @@ def test_the_trace_of_a_real_program_has_as_many_events_as_the_oracle_counts(
     structure.write_text(STRUCTURE_FILTER)
     recorded = record(program, options=["--trace-filter", str(structure)])
     assert recorded.status == 0, recorded.stderr
-    ours, theirs = list(normalise(read_structure(recorded.directory))), list(normalise(expected.events))
+    ours = list(without_stack_walks(normalise(read_structure(recorded.directory))))
+    theirs = list(without_stack_walks(normalise(expected.events)))
     assert counts(theirs)["Step"] > 10_000, "too small to be a real program"
     assert counts(ours) == counts(theirs)
     assert [event.shape for event in ours] == [event.shape for event in theirs]
