@@ -12,7 +12,7 @@ use codetracer_python_recorder::pipeline::tables::{CodeInfo, Tables};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const STEPS: u64 = 1024;
-const PROGRAM: &str = "/work/program.py";
+const PROGRAM: &str = "/srv/program.py";
 
 fn tables(variables: u16) -> Arc<Tables> {
     let tables = Tables::new();

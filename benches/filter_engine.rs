@@ -64,7 +64,7 @@ fn config(filter: Option<String>) -> TraceFilterConfig {
     };
     let mut builder = TraceFilterConfig::builder().builtin_default(&runtime);
     if let Some(text) = filter {
-        builder = builder.inline("bench", text, Path::new("/work/app"));
+        builder = builder.inline("bench", text, Path::new("/srv/app"));
     }
     builder.build().expect("the benchmark's filter is right")
 }
@@ -75,7 +75,7 @@ fn code() -> Vec<(String, String, String)> {
         .map(|n| match n % 2 {
             0 => (
                 format!("app{n}.core.models"),
-                format!("/work/app/src/app/part{n}/models.py"),
+                format!("/srv/app/src/app/part{n}/models.py"),
                 format!("Service{n}.list_view"),
             ),
             _ => (format!("json.part{n}"), format!("/py/lib/python3.12/json/part{n}.py"), format!("Decoder{n}.decode")),
@@ -119,8 +119,7 @@ fn action(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("action");
     for (name, config) in chains().iter().filter(|(name, _)| name == "builtin/0" || name.ends_with("/100")) {
         let engine = TraceFilterEngine::new(config.clone());
-        let scope =
-            Scope { module: Some("app0.core.models"), path: "/work/app/src/app/part1/models.py", qualname: "f" };
+        let scope = Scope { module: Some("app0.core.models"), path: "/srv/app/src/app/part1/models.py", qualname: "f" };
         let resolution = engine.resolve(&scope);
         for key in ["id", "customer_name", "Content-Type", "X-Api-Key"] {
             group.bench_function(format!("{name}/dict key/{key}"), |bencher| {

@@ -13,7 +13,7 @@ use globset::GlobBuilder;
 use proptest::prelude::*;
 use regex::Regex;
 
-const ROOT: &str = "/work/app";
+const ROOT: &str = "/srv/app";
 
 /// A selector: kind, match, pattern.
 type Selector = (&'static str, &'static str, String);

@@ -26,11 +26,11 @@ fn runtime() -> RuntimePaths {
     }
 }
 
-/// The built-in filter and then each text, all with the project root `/work/app`.
+/// The built-in filter and then each text, all with the project root `/srv/app`.
 fn engine(filters: &[&str]) -> TraceFilterEngine {
     let mut builder = TraceFilterConfig::builder().builtin_default(&runtime());
     for (number, text) in filters.iter().enumerate() {
-        builder = builder.inline(&format!("f{number}"), format!("{HEAD}{text}"), Path::new("/work/app"));
+        builder = builder.inline(&format!("f{number}"), format!("{HEAD}{text}"), Path::new("/srv/app"));
     }
     TraceFilterEngine::new(builder.build().unwrap())
 }
@@ -53,15 +53,15 @@ fn resolve(engine: &TraceFilterEngine, module: &str, path: &str, qualname: &str)
 }
 
 fn app(engine: &TraceFilterEngine) -> ScopeResolution {
-    resolve(engine, "my_app.core", "/work/app/src/my_app/core.py", "Service.login")
+    resolve(engine, "my_app.core", "/srv/app/src/my_app/core.py", "Service.login")
 }
 
 #[test]
 fn the_builtin_filter_skips_the_interpreter_and_the_recorder() {
     let engine = engine(&[]);
     for (module, path, expected) in [
-        ("__main__", "/work/app/main.py", Trace),
-        ("my_app.core", "/work/app/src/my_app/core.py", Trace),
+        ("__main__", "/srv/app/main.py", Trace),
+        ("my_app.core", "/srv/app/src/my_app/core.py", Trace),
         ("json.decoder", "/py/lib/odd/json/decoder.py", Skip),
         ("importlib._bootstrap", "<frozen importlib._bootstrap>", Skip),
         ("os", "/usr/lib/python3.12/os.py", Skip),
@@ -74,7 +74,7 @@ fn the_builtin_filter_skips_the_interpreter_and_the_recorder() {
         ("__editable___a_1_finder", "/py/lib/odd/site/__editable___a_1_finder.py", Skip),
         ("codetracer_python_recorder.cli", "/elsewhere/cli.py", Skip),
         ("__main__", "/py/lib/odd/site/codetracer_python_recorder/__main__.py", Skip),
-        ("codetracer_python_recorder_demo", "/work/app/demo.py", Trace),
+        ("codetracer_python_recorder_demo", "/srv/app/demo.py", Trace),
     ] {
         assert_eq!(resolve(&engine, module, path, "f").exec(), expected, "{module} {path}");
     }
@@ -94,9 +94,9 @@ fn nothing_makes_the_recorder_visible() {
 fn selectors_choose_code() {
     // Each row: a selector of a rule that skips, and whether it matches the four scopes below.
     let scopes = [
-        ("my_app", "/work/app/src/my_app/__init__.py", "<my_app>"),
-        ("my_app.core", "/work/app/src/my_app/core.py", "Service.login"),
-        ("my_app.core", "/work/app/src/my_app/core.py", "<module>"),
+        ("my_app", "/srv/app/src/my_app/__init__.py", "<my_app>"),
+        ("my_app.core", "/srv/app/src/my_app/core.py", "Service.login"),
+        ("my_app.core", "/srv/app/src/my_app/core.py", "<module>"),
         ("six", "/v/lib/python3.12/site-packages/six.py", "with_metaclass"),
     ];
     for (selector, expected) in [
@@ -117,7 +117,7 @@ fn selectors_choose_code() {
         ("file:src/**", [true, true, true, false]),
         ("file:src/*", [false, false, false, false]),
         ("file:src/my_app/core.py", [false, true, true, false]),
-        ("file:literal:/work/app/src/my_app/core.py", [false, true, true, false]),
+        ("file:literal:/srv/app/src/my_app/core.py", [false, true, true, false]),
         ("file:**/core.py", [false, true, true, false]),
         ("file:**/*.py", [true, true, true, true]),
         ("file:*.py", [false, false, false, false]),
@@ -137,7 +137,7 @@ fn selectors_choose_code() {
 fn code_of_an_unknown_module_is_found_by_file_and_qualname_only() {
     for (selector, expected) in [("pkg:*", Trace), ("obj:Service.login", Skip), ("obj:*", Skip), ("file:a.py", Skip)] {
         let engine = engine(&[&rule(&format!("selector = '{selector}'\nexec = 'skip'"))]);
-        let scope = Scope { module: None, path: "/work/app/a.py", qualname: "Service.login" };
+        let scope = Scope { module: None, path: "/srv/app/a.py", qualname: "Service.login" };
         assert_eq!(engine.resolve(&scope).exec(), expected, "{selector}");
     }
 }
@@ -237,7 +237,7 @@ fn functions_named_after_secrets_return_secrets() {
         ("<lambda>", Allow),
     ] {
         // Words count in the function's own name only, not in its module's.
-        assert_eq!(resolve(&engine, "my_app.auth", "/work/app/a.py", qualname).return_action(), expected, "{qualname}");
+        assert_eq!(resolve(&engine, "my_app.auth", "/srv/app/a.py", qualname).return_action(), expected, "{qualname}");
     }
 }
 
@@ -316,7 +316,7 @@ fn parameters_stay_hidden_after_the_call() {
 #[test]
 fn attributes_need_no_look_where_no_pattern_hides_them() {
     let alone = |text: &str| {
-        let builder = TraceFilterConfig::builder().inline("a", format!("{HEAD}{text}"), Path::new("/work/app"));
+        let builder = TraceFilterConfig::builder().inline("a", format!("{HEAD}{text}"), Path::new("/srv/app"));
         app(&TraceFilterEngine::new(builder.build().unwrap())).redacts_attributes()
     };
     let with = |selector: &str, action: &str| {
@@ -342,14 +342,14 @@ fn framework_filters_skip_the_machinery_and_keep_the_tests() {
         ("pluggy", "/v/pluggy/__init__.py", Skip),
         ("py", "/v/py.py", Skip),
         ("pytest_mock.plugin", "/py/lib/odd/site/pytest_mock/plugin.py", Skip),
-        ("pytest_helpers", "/work/app/tests/pytest_helpers.py", Trace),
+        ("pytest_helpers", "/srv/app/tests/pytest_helpers.py", Trace),
         ("pyramid", "/v/pyramid.py", Trace),
         ("unittest.case", "/moved/unittest/case.py", Skip),
-        ("tests.test_a", "/work/app/tests/test_a.py", Trace),
+        ("tests.test_a", "/srv/app/tests/test_a.py", Trace),
     ] {
         assert_eq!(resolve(&engine, module, path, "f").exec(), expected, "{module}");
     }
-    let test = resolve(&engine, "tests.test_a", "/work/app/tests/test_a.py", "test_x");
+    let test = resolve(&engine, "tests.test_a", "/srv/app/tests/test_a.py", "test_x");
     for (kind, name, expected) in [
         (Local, "@py_assert1", Drop),
         (Global, "@pytest_ar", Drop),
@@ -369,7 +369,7 @@ fn rules_that_matched_nothing_are_reported_until_they_do() {
     let unmatched = || engine.unmatched_rules().iter().map(ToString::to_string).collect::<Vec<_>>();
     let misspelt = "<inline:f0>:8 scope.rules[0] `pkg:my_ap.*` (noise)";
     assert_eq!(unmatched(), [misspelt, "<inline:f1>:8 scope.rules[0] `obj:*.login`"]);
-    let scope = Scope { module: Some("my_app.core"), path: "/work/app/a.py", qualname: "Service.login" };
+    let scope = Scope { module: Some("my_app.core"), path: "/srv/app/a.py", qualname: "Service.login" };
     engine.explain(&scope);
     assert_eq!(unmatched().len(), 2, "an explanation is no match");
     engine.resolve(&scope);
@@ -386,12 +386,12 @@ fn explanations_name_the_rule_that_decides_and_those_it_overrides() {
     ]);
     let explanation = engine.explain(&Scope {
         module: Some("my_app.core"),
-        path: "/work/app/src/my_app/core.py",
+        path: "/srv/app/src/my_app/core.py",
         qualname: "get_token",
     });
     assert_eq!(
         explanation.to_string(),
-        "my_app.core:get_token in /work/app/src/my_app/core.py
+        "my_app.core:get_token in /srv/app/src/my_app/core.py
   exec: trace
     by <inline:f1>:8 scope.rules[0] `pkg:my_app.*`
     overrides skip of <inline:f0>:8 scope.rules[0] `file:src/**` (noise)
@@ -509,7 +509,7 @@ fn engine_and_resolutions_cross_threads() {
                 for number in 0..20_000 {
                     // More names than a cache holds: answers must not depend on what was forgotten.
                     let module = format!("m{number}");
-                    let resolution = resolve(&engine, &module, &format!("/work/app/{number}.py"), "f");
+                    let resolution = resolve(&engine, &module, &format!("/srv/app/{number}.py"), "f");
                     let expected = if module.starts_with("m1") { Redact } else { Allow };
                     assert_eq!(resolution.clone().action(Local, "x"), expected, "{module}");
                 }

@@ -29,10 +29,10 @@ action = "redact"
 
 /// Loads and uses a filter; errors must be ours and located.
 fn exercise(text: &str) -> Result<(), TestCaseError> {
-    match TraceFilterConfig::builder().inline("t", text, Path::new("/work/app")).build() {
+    match TraceFilterConfig::builder().inline("t", text, Path::new("/srv/app")).build() {
         Ok(config) => {
             let engine = TraceFilterEngine::new(config);
-            let scope = Scope { module: Some("a.b"), path: "/work/app/src/a.py", qualname: "C.f" };
+            let scope = Scope { module: Some("a.b"), path: "/srv/app/src/a.py", qualname: "C.f" };
             let resolution = engine.resolve(&scope);
             for kind in ValueKind::ALL {
                 prop_assert_eq!(
@@ -54,7 +54,7 @@ fn exercise(text: &str) -> Result<(), TestCaseError> {
 
 #[test]
 fn the_good_text_is_good() {
-    assert!(TraceFilterConfig::builder().inline("t", GOOD, Path::new("/work/app")).build().is_ok());
+    assert!(TraceFilterConfig::builder().inline("t", GOOD, Path::new("/srv/app")).build().is_ok());
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn every_example_of_the_guide_loads() {
         let head = "[meta]\nname = \"n\"\nversion = 1\n[scope]\ndefault_exec = \"inherit\"\ndefault_value_action = \"inherit\"\n";
         let text = if example.contains("[meta]") { example.to_owned() } else { format!("{head}{example}") };
         let chain = TraceFilterConfig::builder().builtin_default(&RuntimePaths::default());
-        let chain = chain.inline("guide", text, Path::new("/work/app")).build();
+        let chain = chain.inline("guide", text, Path::new("/srv/app")).build();
         assert!(chain.is_ok(), "{}\n{example}", chain.unwrap_err());
     }
 }

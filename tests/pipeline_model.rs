@@ -105,7 +105,7 @@ fn run(actions: Vec<Action>, plan: FaultPlan, format: TraceFormat, segment_bytes
     let dir = tempfile::tempdir()?;
     let tables = Tables::new();
     let code = CodeInfo {
-        path: "/work/count.py".to_owned(),
+        path: "/srv/count.py".to_owned(),
         first_line: 0,
         name: "count".to_owned(),
         variables: Vec::new(),
@@ -120,7 +120,7 @@ fn run(actions: Vec<Action>, plan: FaultPlan, format: TraceFormat, segment_bytes
         flush_interval: Duration::from_millis(3),
         stop_deadline: Duration::from_secs(20),
         durable: false,
-        ..PipelineConfig::new(dir.path(), format, "/work/program.py")
+        ..PipelineConfig::new(dir.path(), format, "/srv/program.py")
     };
     let storage = Arc::new(FaultyStorage::new(plan));
     // Faults start at the second write or a size that the first file fits: a recording always begins.

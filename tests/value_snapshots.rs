@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use codetracer_python_recorder::ffi::look_at;
 use codetracer_python_recorder::ffi::object::Obj;
+use codetracer_python_recorder::ffi::with_obj;
 use codetracer_python_recorder::pipeline::encoder::float_text;
 use codetracer_python_recorder::pipeline::layout::{Take, value as tag};
 use codetracer_python_recorder::pipeline::tables::Tables;
@@ -159,7 +159,7 @@ fn show(py: Python<'_>, namespace: &Bound<'_, PyDict>, expression: &str) -> Stri
     let mut snapshotter = Snapshotter::new(LIMITS, Arc::new(SharedTypes::new(Arc::clone(&tables))));
     let mut out = Vec::new();
     snapshotter.begin_step(0);
-    look_at(&value, |object| snapshotter.write(object, &mut HideSecrets, &mut out));
+    with_obj(&value, |object| snapshotter.write(object, &mut HideSecrets, &mut out));
     let mut take = Take::new(&out);
     let text = render(&mut take, &tables);
     assert!(take.is_empty(), "{expression}: bytes left over");

@@ -35,7 +35,7 @@ pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py,
 }
 
 /// Looks at a pyo3 object through [`object::Obj`] for the length of a closure that must not run Python code.
-pub(crate) fn with_obj<T>(object: &Bound<'_, PyAny>, look: impl FnOnce(object::Obj<'_>) -> T) -> T {
+pub fn with_obj<T>(object: &Bound<'_, PyAny>, look: impl FnOnce(object::Obj<'_>) -> T) -> T {
     // SAFETY: `object` keeps the object alive during the closure and proves that the GIL is held.
     let borrowed = unsafe { object::Obj::borrow(object.as_ptr()) };
     match borrowed {
@@ -84,9 +84,4 @@ pub(crate) fn remember_code_entry(
 pub(crate) fn attached<T>(work: impl FnOnce(Python<'_>) -> T) -> T {
     // SAFETY: only called below monitoring callbacks, which hold the GIL.
     work(unsafe { Python::assume_attached() })
-}
-
-/// Looks at a Python object without running Python code: for tests and tools built on this crate.
-pub fn look_at<T>(object: &Bound<'_, PyAny>, look: impl FnOnce(object::Obj<'_>) -> T) -> T {
-    with_obj(object, look)
 }

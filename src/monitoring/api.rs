@@ -86,7 +86,4 @@ pub trait Tracer: Send + Sync {
 
     /// Makes everything recorded so far durable.
     fn flush(&self, py: Python<'_>) -> Result<(), RecorderError>;
-
-    /// Events are off; no callback will be entered any more.
-    fn finish(&self, py: Python<'_>) -> Result<(), RecorderError>;
 }

@@ -107,9 +107,6 @@ impl Tables {
     pub fn type_info(&self, id: u32) -> Option<&TypeInfo> {
         self.types.get(id as usize)
     }
-    pub fn code_count(&self) -> usize {
-        self.codes.count()
-    }
 }
 
 #[cfg(test)]

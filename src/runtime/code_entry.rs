@@ -65,7 +65,6 @@ pub struct FixedSlot {
     pub name: usize,
     pub in_cell: bool,
     pub action: ValueAction,
-    pub is_parameter: bool,
 }
 
 /// A global the code can load.

@@ -42,11 +42,6 @@ impl SlotCache {
         self.state = STALE;
     }
 
-    #[inline]
-    pub fn is_bound(&self) -> bool {
-        self.state != UNBOUND
-    }
-
     /// Sends that the variable is not bound (any more), if the encoder does not know.
     #[inline]
     pub fn unset(&mut self, slot: u16, out: &mut Vec<u8>) {

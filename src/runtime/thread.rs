@@ -402,7 +402,8 @@ impl ThreadRecorder {
             Pushed::NoRoom => self.mark_loss(),
             Pushed::Ended => {
                 self.mark_loss();
-                self.shared.stop_soon();
+                // The pipeline has ended by itself.
+                self.shared.state.end();
             }
         }
     }

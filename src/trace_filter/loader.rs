@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     fn load(text: &str) -> Result<FilterFile, String> {
-        let root = ProjectRoot { path: "/work/app".into(), canonical: None };
+        let root = ProjectRoot { path: "/srv/app".into(), canonical: None };
         parse(text, "f.toml", FilterOrigin::User, root).map_err(|error| error.to_string())
     }
 

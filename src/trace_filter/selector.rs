@@ -269,7 +269,7 @@ mod tests {
     use super::*;
 
     fn root() -> ProjectRoot {
-        ProjectRoot { path: "/work/app".into(), canonical: Some("/data/app".into()) }
+        ProjectRoot { path: "/srv/app".into(), canonical: Some("/data/app".into()) }
     }
 
     fn scope(text: &str) -> Result<(ScopeKind, Matcher), String> {
@@ -294,7 +294,7 @@ mod tests {
             ("file:src/**/*.py", (project, Glob("src/**/*.py".into()))),
             ("file:./src//x/../a.py", (project, Literal("src/a.py".into()))),
             ("file:literal:src\\a.py", (project, Literal("src/a.py".into()))),
-            ("file:literal:/work/app/src/a.py", (project, Literal("src/a.py".into()))),
+            ("file:literal:/srv/app/src/a.py", (project, Literal("src/a.py".into()))),
             ("file:/data/app/src/*.py", (project, Glob("src/*.py".into()))),
             ("file:@stdlib/json/**", (File(FileBase::Stdlib), Glob("json/**".into()))),
             ("file:@site-packages/six.py", (File(FileBase::SitePackages), Literal("six.py".into()))),
@@ -346,11 +346,11 @@ mod tests {
             ("file:./", "`./` names the project root itself; `file:**` matches every file in it"),
             (
                 "file:/etc/*.py",
-                "`/etc/*.py` must reside within project root `/work/app`; write it relative to the root, or select code elsewhere with `pkg:`, `@stdlib/…` or `@site-packages/…`",
+                "`/etc/*.py` must reside within project root `/srv/app`; write it relative to the root, or select code elsewhere with `pkg:`, `@stdlib/…` or `@site-packages/…`",
             ),
             (
-                "file:literal:/work/application/x.py",
-                "`/work/application/x.py` must reside within project root `/work/app`; write it relative to the root, or select code elsewhere with `pkg:`, `@stdlib/…` or `@site-packages/…`",
+                "file:literal:/srv/application/x.py",
+                "`/srv/application/x.py` must reside within project root `/srv/app`; write it relative to the root, or select code elsewhere with `pkg:`, `@stdlib/…` or `@site-packages/…`",
             ),
         ] {
             assert_eq!(scope(text), Err(expected.to_owned()), "{text}");

@@ -28,7 +28,7 @@ fn a_recording_reads_back_complete_in_both_formats() {
 
         assert_eq!(lines(&out.join(format.events_file())), 3_000);
         assert!(!out.join(format.foreign_events_file()).exists());
-        assert_eq!(json(&out.join("trace_paths.json")), value!([PROGRAM, "/work/count.py"]));
+        assert_eq!(json(&out.join("trace_paths.json")), value!([PROGRAM, "/srv/count.py"]));
         assert_eq!(json(&out.join("recording.json"))["state"], "complete");
         let metadata = json(&out.join("trace_metadata.json"));
         assert_eq!((&metadata["workdir"], &metadata["program"]), (&value!("/work"), &value!("another")));
@@ -65,7 +65,7 @@ fn each_thread_has_a_trace_of_its_own_and_an_idle_one_has_none() {
         let metadata = json(&thread.join("trace_metadata.json"));
         assert_eq!(metadata["thread"]["name"], format!("worker/{n}"));
         assert_eq!(metadata["workdir"], "/work");
-        assert_eq!(json(&thread.join("trace_paths.json"))[1], "/work/count.py");
+        assert_eq!(json(&thread.join("trace_paths.json"))[1], "/srv/count.py");
     }
     assert_eq!(std::fs::read_dir(dir.path().join("threads")).unwrap().count(), 4);
     let ids: Vec<u32> = report.stats.streams.iter().map(|stream| stream.id).collect();

@@ -13,13 +13,13 @@ use crate::pipeline::tables::{CodeInfo, Tables};
 use crate::pipeline::{Pipeline, PipelineConfig, Pushed, StreamInfo, StreamProducer};
 use crate::storage::{FsStorage, Storage};
 
-pub const PROGRAM: &str = "/work/program.py";
+pub const PROGRAM: &str = "/srv/program.py";
 
 /// Tables with one function, `count(n)`, defined in line 0 so that its own steps have other lines.
 pub fn tables() -> Arc<Tables> {
     let tables = Tables::new();
     tables.add_code(CodeInfo {
-        path: "/work/count.py".to_owned(),
+        path: "/srv/count.py".to_owned(),
         first_line: 0,
         name: "count".to_owned(),
         variables: vec!["n".to_owned()],

@@ -144,11 +144,6 @@ impl Tracer for RuntimeTracer {
     fn flush(&self, py: Python<'_>) -> Result<(), RecorderError> {
         self.flush_recording(py)
     }
-
-    fn finish(&self, _py: Python<'_>) -> Result<(), RecorderError> {
-        self.shared.state.end();
-        Ok(())
-    }
 }
 
 /// The injected panic of the tests: the one panic outside tests, compiled in only with `integration-test`.

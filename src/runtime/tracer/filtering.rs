@@ -252,7 +252,7 @@ fn fixed_slots(
             let action =
                 if is_parameter { stricter(local, resolution.action(ValueKind::Argument, &text)) } else { local };
             names.push(text);
-            FixedSlot { name: name.as_ptr() as usize, in_cell, action, is_parameter }
+            FixedSlot { name: name.as_ptr() as usize, in_cell, action }
         })
         .collect();
     Ok((slots, names))

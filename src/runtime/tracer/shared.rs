@@ -99,13 +99,6 @@ impl SessionState {
     }
 }
 
-impl Shared {
-    /// The pipeline has ended by itself: record no more.
-    pub fn stop_soon(&self) {
-        self.state.end();
-    }
-}
-
 /// Counts for the metadata: code objects skipped, values hidden and dropped per kind.
 #[derive(Debug, Default)]
 pub struct Stats {

@@ -10,10 +10,10 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(text) = std::str::from_utf8(bytes) else { return Corpus::Reject };
-    match TraceFilterConfig::builder().inline("fuzz", text, Path::new("/work/app")).build() {
+    match TraceFilterConfig::builder().inline("fuzz", text, Path::new("/srv/app")).build() {
         Ok(config) => {
             let engine = TraceFilterEngine::new(config);
-            let scope = Scope { module: Some("my_app.core"), path: "/work/app/src/core.py", qualname: "Service.login" };
+            let scope = Scope { module: Some("my_app.core"), path: "/srv/app/src/core.py", qualname: "Service.login" };
             let (resolution, explanation) = (engine.resolve(&scope), engine.explain(&scope));
             assert_eq!(resolution.exec(), explanation.exec);
             for kind in ValueKind::ALL {
