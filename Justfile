@@ -62,8 +62,12 @@ stub-check:
 pytest *args:
     @{{ python }} {{ dev }}/python_tests.py tests "$@"
 
-# measure
+# whole programs, recorded and not, against the floor and other recorders (see scripts/bench.py)
 bench *args:
+    @{{ python }} {{ quote(justfile_directory() / "scripts/bench.py") }} "$@"
+
+# the Rust benchmarks (arguments go to cargo)
+bench-rust *args:
     @{{ python }} {{ dev }}/rust.py bench "$@"
 
 # wheels for every CPython found, and the sdist, into dist/

@@ -1,0 +1,272 @@
+"""Whole programs, recorded and not: how many times longer they take, and what else it costs.
+
+    ./scripts/just bench                                  the table of docs/performance.md
+    ./scripts/just bench --workloads fib,loop --rounds 9
+    ./scripts/just bench --recorders plain,floor,full --json results.json
+    ./scripts/just bench --dev …                          the build of `just dev`, no peers, nothing is installed
+
+Invariants:
+- Every cell is a process of its own (`benches/drive.py`), and a round runs every cell once: what disturbs the machine
+  for a while disturbs all of them. Shown are medians, with half the distance between the quartiles.
+- A run counts only if the workload computed what it computes under plain Python.
+- Ours is a release wheel, built here; peers are pinned and come from the package index into environments of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
+
+from bench_table import print_tables
+from common import ROOT, Interpreter, clean_env, fail, interpreters, need_build_tools, primary, run, say
+
+BENCHES = ROOT / "benches"
+MADE = ROOT / "target" / "bench"
+
+WORKLOADS = {
+    "fib": 1200,
+    "loop": 400,
+    "locals": 8000,
+    "json_parser": 2000,
+    "objects": 1200,
+    "asyncio_tasks": 500,
+    "threads": 800,
+    "wsgi": 2000,
+    "imports": 2,
+    "fresh": 1000,
+}
+"""Sizes at which plain Python takes about a tenth of a second."""
+
+FAR = ("fib", "loop")
+"""Also run with their code moved below line 256, where CPython makes an int for every line event."""
+
+SLOW = {"fib": 10, "loop": 10, "locals": 30, "json_parser": 8, "objects": 10, "asyncio_tasks": 5}
+"""Workloads and sizes for recorders hundreds of times slower; 0.3.0 hangs with several threads."""
+
+OURS = ("full", "calls", "off", "skipped")
+PEERS = {
+    "0.3.0": "codetracer-python-recorder==0.3.0",
+    "viztracer": "viztracer==1.1.1",
+    "viztracer-values": "viztracer==1.1.1",
+}
+"""Pinned: what others cost should change only when we want it to."""
+RECORDERS = ("plain", "floor", "floor-calls", *OURS, *PEERS)
+
+
+@dataclass
+class Cell:
+    """The runs of one recorder on one workload."""
+
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    problem: str | None = None
+
+    def values(self, key: str) -> list[float]:
+        return [run[key] for run in self.runs if run[key] is not None]
+
+    def median(self, key: str) -> float | None:
+        values = self.values(key)
+        return statistics.median(values) if values else None
+
+
+Results = dict[str, dict[str, Cell]]
+
+
+def venv_with(interpreter: Interpreter, name: str, *packages: str) -> Path:
+    """The Python of an environment that has these packages."""
+    venv = MADE / f"venv-{interpreter.version}-{name}"
+    stamp = venv / ".ready"
+    if not (stamp.exists() and stamp.read_text() == " ".join(packages)):
+        shutil.rmtree(venv, ignore_errors=True)
+        run([interpreter.path, "-m", "venv", venv])
+        run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+        stamp.write_text(" ".join(packages))
+    return venv / "bin" / "python"
+
+
+def our_release(interpreter: Interpreter) -> Path:
+    """A fresh release wheel, installed."""
+    need_build_tools()
+    interpreter.ensure_venv()
+    wheels = MADE / "wheels" / interpreter.version
+    shutil.rmtree(wheels, ignore_errors=True)
+    say(f"Building the release wheel for CPython {interpreter.version}")
+    options = ["--release", "--locked", "--quiet", "--interpreter", str(interpreter.path), "--out", str(wheels)]
+    run([interpreter.python, "-m", "maturin", "build", *options], env=interpreter.cargo_env())
+    [wheel] = wheels.glob("*.whl")
+    python = venv_with(interpreter, "ours")
+    install = ["--quiet", "--disable-pip-version-check", "--force-reinstall", "--no-deps"]
+    run([python, "-m", "pip", "install", *install, wheel])
+    return python
+
+
+def our_dev_build(interpreter: Interpreter) -> Path:
+    interpreter.ensure_venv()
+    return interpreter.python
+
+
+def build_floor(interpreter: Interpreter) -> Path:
+    """Compiles benches/floor; returns the directory to import it from."""
+    code = "import json, sysconfig as s; print(json.dumps([s.get_path('include'), s.get_config_var('EXT_SUFFIX')]))"
+    answer = subprocess.run([interpreter.path, "-I", "-c", code], check=True, capture_output=True, text=True)
+    include, suffix = json.loads(answer.stdout)
+    directory = MADE / f"floor-{interpreter.version}"
+    directory.mkdir(parents=True, exist_ok=True)
+    compiler = os.environ.get("CC") or (sysconfig.get_config_var("CC") or "cc").split()[0]
+    if not shutil.which(compiler):
+        compiler = "cc"
+    undefined = ["-undefined", "dynamic_lookup"] if sys.platform == "darwin" else []
+    output = directory / f"floor{suffix}"
+    run([compiler, "-O2", "-shared", "-fPIC", f"-I{include}", *undefined, BENCHES / "floor/floor.c", "-o", output])
+    return directory
+
+
+def moved_down(workload: Path, directory: Path) -> Path:
+    """The same program, its code below line 256."""
+    moved = directory / workload.name
+    moved.write_text("\n" * 300 + workload.read_text())
+    return moved
+
+
+@dataclass
+class Bench:
+    pythons: dict[str, Path]
+    floor: Path
+    scratch: Path
+    timeout: float
+
+    def once(self, recorder: str, workload: Path, size: int, *, also_plain: bool = False) -> dict[str, Any] | str:
+        """What one process measured, or why there is nothing."""
+        env = clean_env() | {"PYTHONPATH": str(self.floor), "PYTHONDONTWRITEBYTECODE": "1"}
+        if recorder in OURS and recorder != "skipped":
+            env["CODETRACER_POLICY"] = recorder
+        if also_plain:
+            env["BENCH_ALSO_PLAIN"] = "1"
+        with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
+            paths = [self.pythons[recorder], BENCHES / "drive.py", workload, scratch]
+            python, drive, program, made = map(str, paths)
+            command = [python, drive, recorder, program, str(size), made]
+            try:
+                done = subprocess.run(command, env=env, cwd=scratch, capture_output=True, timeout=self.timeout)
+            except subprocess.TimeoutExpired:
+                return f"not finished after {self.timeout:.0f} s"
+        if done.returncode != 0:
+            return f"status {done.returncode}: {done.stderr.decode(errors='replace')[-300:].strip()}"
+        measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        return measured
+
+
+def measure(bench: Bench, workloads: dict[str, tuple[Path, int]], recorders: list[str], rounds: int) -> Results:
+    results: Results = {name: {recorder: Cell() for recorder in recorders} for name in workloads}
+    for turn in range(1, rounds + 1):
+        for name, (path, size) in workloads.items():
+            say(f"round {turn} of {rounds}: {name}")
+            expected = None
+            for recorder, cell in results[name].items():
+                if cell.problem:
+                    continue
+                if recorder == "0.3.0":
+                    if name not in SLOW:
+                        cell.problem = "not tried"
+                        continue
+                    outcome = bench.once(recorder, path, SLOW[name], also_plain=True)
+                else:
+                    outcome = bench.once(recorder, path, size)
+                if isinstance(outcome, str):
+                    cell.problem = outcome
+                elif recorder == "0.3.0" or expected in (None, outcome["result"]):
+                    cell.runs.append(outcome)
+                    if recorder != "0.3.0":
+                        expected = outcome["result"]
+                else:
+                    cell.problem = f"computed {outcome['result'][:40]} instead of {expected}"
+    return results
+
+
+def names(text: str, known: Iterable[str]) -> list[str]:
+    chosen = text.split(",")
+    for name in chosen:
+        if name not in known:
+            fail(f"there is no {name!r}; there are {', '.join(known)}")
+    return chosen
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="bench.py", description="Measures whole programs, recorded and not.")
+    programs = [*WORKLOADS, *(f"{name}-far" for name in FAR)]
+    parser.add_argument("--workloads", default=",".join(programs), help="default: %(default)s")
+    parser.add_argument("--recorders", help=f"default: all of {','.join(RECORDERS)}")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of every cell (default: %(default)s)")
+    parser.add_argument("--scale", type=float, default=1.0, help="factor on the sizes (default: %(default)s)")
+    parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one run (default: %(default)s)")
+    parser.add_argument("--python", metavar="X.Y", help="the interpreter to use (default: the lowest version found)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there, too")
+    parser.add_argument("--dev", action="store_true", help="use the development build, and no peers")
+    parser.add_argument("--no-build", action="store_true", help="use the release wheel of the last run")
+    options = parser.parse_args()
+
+    interpreter = choose(options.python)
+    available = [name for name in RECORDERS if not (options.dev and name in PEERS)]
+    recorders = names(options.recorders, available) if options.recorders else available
+    if "plain" not in recorders:
+        recorders.insert(0, "plain")
+
+    MADE.mkdir(parents=True, exist_ok=True)
+    if options.dev:
+        ours = our_dev_build(interpreter)
+    elif options.no_build:
+        ours = MADE / f"venv-{interpreter.version}-ours" / "bin" / "python"
+    else:
+        ours = our_release(interpreter)
+    pythons = dict.fromkeys(recorders, ours)
+    for peer, package in PEERS.items():
+        if peer in recorders:
+            pythons[peer] = venv_with(interpreter, package.replace("==", "-"), package)
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        workloads = {}
+        for name in names(options.workloads, programs):
+            path = BENCHES / "workloads" / f"{name.removesuffix('-far')}.py"
+            size = max(1, round(WORKLOADS[name.removesuffix("-far")] * options.scale))
+            workloads[name] = (moved_down(path, Path(scratch)) if name.endswith("-far") else path, size)
+        bench = Bench(pythons, build_floor(interpreter), Path(scratch), options.timeout)
+        results = measure(bench, workloads, recorders, options.rounds)
+
+    print_tables(results, recorders)
+    if options.json:
+        report = {
+            "python": interpreter.version,
+            "sizes": {name: size for name, (_, size) in workloads.items()},
+            "workloads": {
+                name: {recorder: {"runs": cell.runs, "problem": cell.problem} for recorder, cell in row.items()}
+                for name, row in results.items()
+            },
+        }
+        options.json.write_text(json.dumps(report, indent=1))
+    if any(cell.problem for row in results.values() for name, cell in row.items() if name not in PEERS):
+        sys.exit(1)
+
+
+def choose(version: str | None) -> Interpreter:
+    if version is None:
+        return primary()
+    for interpreter in interpreters():
+        if interpreter.version == version:
+            return interpreter
+    fail(f"there is no CPython {version} among those found")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""`just bench` measures what it says: every recorder ran, computed the same, and cost something plausible."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+RECORDERS = ["plain", "floor", "full", "calls", "skipped"]
+
+
+def bench(tmp_path: Path, *options: str) -> tuple[str, dict]:
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    report = tmp_path / "report.json"
+    command = [sys.executable, ROOT / "scripts/bench.py", "--dev", "--python", version, "--json", report, *options]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout, json.loads(report.read_text())
+
+
+def test_a_small_bench_fills_the_tables(tmp_path: Path) -> None:
+    workloads = ["fib", "threads", "loop-far"]
+    table, report = bench(
+        tmp_path,
+        "--rounds=2",
+        "--scale=0.02",
+        f"--workloads={','.join(workloads)}",
+        f"--recorders={','.join(RECORDERS)}",
+    )
+    assert list(report["workloads"]) == workloads
+    for name in workloads:
+        row = report["workloads"][name]
+        runs = {recorder: row[recorder]["runs"] for recorder in RECORDERS}
+        assert all(len(each) == 2 for each in runs.values()), name
+        assert len({run["result"] for each in runs.values() for run in each}) == 1, "all computed the same"
+        steps = {recorder: each[0]["steps"] for recorder, each in runs.items()}
+        assert steps["plain"] is None and steps["floor"] is None
+        assert steps["full"] > steps["calls"] > 0, steps
+        assert steps["skipped"] < 20, "the workload itself is not in the trace"
+        assert 0 < runs["full"][0]["interpreter_cpu"] < runs["full"][0]["cpu"]
+        assert f"| {name} | " in table
+    assert "geometric mean" in table and "bytes on disk" in table
+
+
+def test_a_recorder_that_fails_is_named_and_ends_the_bench_with_an_error(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        ROOT / "scripts/bench.py",
+        "--dev",
+        "--workloads=fib",
+        "--recorders=full",
+        "--timeout=0.01",
+    ]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "fib, full: not finished after 0 s" in done.stdout
+
+
+def test_a_name_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Path) -> None:
+    command = [sys.executable, ROOT / "scripts/bench.py", "--dev", "--workloads=fob"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "there is no 'fob'; there are fib, " in done.stderr
