@@ -18,6 +18,7 @@ use pyo3::prelude::*;
 
 pub mod chunk;
 pub mod code;
+pub mod disk;
 pub mod frame;
 pub mod layout;
 pub mod monitoring;

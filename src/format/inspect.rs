@@ -11,7 +11,7 @@ use std::path::Path;
 use runtime_tracing::TraceLowLevelEvent as Event;
 
 use super::definitions::Definitions;
-use super::read::{TraceFile, locate, thread_directories};
+use super::read::{TraceFile, locate, part_directories, thread_directories};
 use super::render::Renderer;
 use crate::errors::RecorderResult;
 
@@ -65,9 +65,15 @@ pub fn inspect(path: &Path, mode: Mode, out: &mut dyn Write) -> RecorderResult<(
     match mode {
         Mode::Summary => {
             summary(&file, out)?;
-            for thread in thread_directories(path)? {
+            let mut others = thread_directories(path)?;
+            for part in part_directories(path)? {
+                let threads = thread_directories(&part)?;
+                others.push(part);
+                others.extend(threads);
+            }
+            for other in others {
                 written(out.write_all(b"\n"))?;
-                summary(&locate(&thread)?, out)?;
+                summary(&locate(&other)?, out)?;
             }
         }
         Mode::Tree { max_depth, max_calls } => {

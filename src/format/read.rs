@@ -18,6 +18,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::frames::{HEADER_LEN, MAGIC, check_seek_table};
 use crate::errors::{RecorderError, RecorderResult};
+use crate::pipeline::part::{PARTS_DIR, is_part_dir};
+use crate::storage::{FsStorage, Storage};
 
 /// How an events file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,6 +81,19 @@ pub fn thread_directories(directory: &Path) -> RecorderResult<Vec<PathBuf>> {
         name.split('-').next().and_then(|id| id.parse::<u64>().ok())
     };
     found.sort_by_key(|path| (id(path), path.clone()));
+    Ok(found)
+}
+
+/// The further parts of a recording (see [`crate::pipeline::part`]), in order. One that was begun and has no events
+/// file yet is left out.
+///
+/// # Errors
+/// `ERR_IO` if the directory cannot be read.
+pub fn part_directories(directory: &Path) -> RecorderResult<Vec<PathBuf>> {
+    let parts = directory.join(PARTS_DIR);
+    let mut found = FsStorage.subdirectories(&parts).map_err(|error| io_error(&parts, error))?;
+    found.retain(|path| is_part_dir(path) && locate(path).is_ok());
+    found.sort_by_key(|path| (path.as_os_str().len(), path.clone()));
     Ok(found)
 }
 

@@ -16,7 +16,7 @@ use zeekstd::seek_table::SeekTable;
 
 use super::definitions::Definitions;
 use super::frames::Frames;
-use super::read::{Container, TraceFile, io_error, locate, thread_directories};
+use super::read::{Container, TraceFile, io_error, locate, part_directories, thread_directories};
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE};
 use crate::pipeline::event_file::{log_frame, seek_table_bytes};
@@ -25,7 +25,7 @@ use crate::storage::{FsStorage, Storage};
 /// What `recording.json` says of a trace whose recorder was killed and that was recovered.
 pub const RECOVERED: &str = "recovered";
 
-/// Makes the trace in a directory (its threads' included), or an events file, whole; returns what was done, line by
+/// Makes the trace in a directory (its parts' and threads' included), or an events file, whole; returns what was done, line by
 /// line. Nothing was if it was whole.
 ///
 /// # Errors
@@ -34,12 +34,20 @@ pub const RECOVERED: &str = "recovered";
 pub fn recover(path: &Path) -> RecorderResult<Vec<String>> {
     let mut done = Vec::new();
     refuse_if_recording(path)?;
-    recover_one(path, &mut done)?;
-    for thread in thread_directories(path)? {
-        recover_one(&thread, &mut done)?;
+    for part in part_directories(path)? {
+        recover_with_threads(&part, &mut done)?;
     }
-    mark_recovered(path, &mut done)?;
+    // The state of the whole is mended last: it says `recording` until all is done.
+    recover_with_threads(path, &mut done)?;
     Ok(done)
+}
+
+fn recover_with_threads(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+    recover_one(path, done)?;
+    for thread in thread_directories(path)? {
+        recover_one(&thread, done)?;
+    }
+    mark_recovered(path, done)
 }
 
 fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::definitions::Definitions;
 use super::inspect::kind_name;
-use super::read::{TraceFile, locate, thread_directories};
+use super::read::{TraceFile, locate, part_directories, thread_directories};
 use super::recover::unfinished;
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{METADATA_FILE, PATHS_FILE, RECORDING_FILE};
@@ -26,6 +26,16 @@ const MAX_FINDINGS: usize = 100;
 /// # Errors
 /// Only if it cannot be read at all: `ERR_TRACE_MISSING`, `ERR_UNSUPPORTED_FORMAT`, `ERR_IO`.
 pub fn verify(path: &Path) -> RecorderResult<Vec<String>> {
+    let mut findings = verify_with_threads(path)?;
+    for part in part_directories(path)? {
+        let name = part.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        findings.extend(verify_with_threads(&part)?.into_iter().map(|finding| format!("parts/{name}: {finding}")));
+    }
+    findings.truncate(MAX_FINDINGS);
+    Ok(findings)
+}
+
+fn verify_with_threads(path: &Path) -> RecorderResult<Vec<String>> {
     let mut findings = verify_one(path)?;
     if path.is_dir() {
         findings.extend(check_state(path));
@@ -34,7 +44,6 @@ pub fn verify(path: &Path) -> RecorderResult<Vec<String>> {
         let name = thread.file_name().unwrap_or_default().to_string_lossy().into_owned();
         findings.extend(verify_one(&thread)?.into_iter().map(|finding| format!("threads/{name}: {finding}")));
     }
-    findings.truncate(MAX_FINDINGS);
     Ok(findings)
 }
 

@@ -7,8 +7,11 @@
 //! - `recording.json` says `recording` from the first file to the last, so that a trace whose process was killed
 //!   can be told from a complete one.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
 
@@ -18,6 +21,7 @@ use crate::storage::Storage;
 
 use super::config::PipelineConfig;
 use super::model::TraceFormat;
+use super::part::{PARTS_DIR, Part, PartSummary, is_part_dir};
 use super::stats::{PipelineStats, StreamMeter};
 use super::supervisor::PipelineFailure;
 
@@ -85,8 +89,24 @@ pub(super) fn prepare(storage: &dyn Storage, config: &PipelineConfig) -> Recorde
     write_json(storage, &dir.join(METADATA_FILE), &Value::Object(config.metadata.clone()), false)
 }
 
-/// Removes the files of a recording, those of its threads included.
+/// Removes the files of a recording, those of its parts and threads included.
 pub(super) fn remove_traces(storage: &dyn Storage, dir: &Path) -> RecorderResult<()> {
+    let parts = dir.join(PARTS_DIR);
+    let mut own = storage.subdirectories(&parts).map_err(|error| file_error("list", &parts, error))?;
+    own.retain(|dir| is_part_dir(dir));
+    for part in &own {
+        remove_trace(storage, part)?;
+    }
+    if !own.is_empty() {
+        for emptied in own.iter().chain([&parts]) {
+            storage.remove_empty_dir(emptied).map_err(|error| file_error("remove", emptied, error))?;
+        }
+    }
+    remove_trace(storage, dir)
+}
+
+/// Removes the files of one part.
+fn remove_trace(storage: &dyn Storage, dir: &Path) -> RecorderResult<()> {
     let threads = dir.join(THREADS_DIR);
     let thread_dirs = storage.subdirectories(&threads).map_err(|error| file_error("list", &threads, error))?;
     let own: Vec<_> = thread_dirs.iter().filter(|dir| is_thread_dir(dir)).collect();
@@ -135,39 +155,119 @@ pub(super) fn write_paths(storage: &dyn Storage, dir: &Path, paths: &[String]) -
     write_json(storage, &dir.join(PATHS_FILE), &json!(paths), false)
 }
 
-/// Writes everything that is known at the end: metadata of all streams, then the state.
-pub(super) fn conclude(
+/// Makes the directory of a further part; it says `recording`.
+pub(super) fn begin_part(storage: &dyn Storage, config: &PipelineConfig, part: &Part) -> RecorderResult<()> {
+    storage.create_dir(&part.dir).map_err(|error| file_error("create", &part.dir, error))?;
+    part.created.store(true, Ordering::Relaxed);
+    write_state(storage, &part.dir, config, RecordingState::Recording, None, false)?;
+    let mut metadata = config.metadata.clone();
+    metadata.insert("part".to_owned(), part.to_json());
+    write_json(storage, &part.dir.join(METADATA_FILE), &Value::Object(metadata), false)
+}
+
+/// Writes what is known of a part at its end, `metadata` over the base of the configuration: of its threads, then of
+/// itself, then its state. The state of the out dir is that of the whole recording, and not written here.
+pub(super) fn end_part(
     storage: &dyn Storage,
     config: &PipelineConfig,
-    streams: &[std::sync::Arc<StreamMeter>],
-    stats: &PipelineStats,
-    metadata: Map<String, Value>,
-    failure: Option<&PipelineFailure>,
+    part: &Part,
+    streams: &[Arc<StreamMeter>],
+    summary: Option<&PartSummary>,
+    state: RecordingState,
+    mut metadata: Map<String, Value>,
 ) -> RecorderResult<()> {
-    let mut merged = config.metadata.clone();
-    merged.extend(metadata);
-    if let Some(failure) = failure {
-        merged.insert("recorder_failure".to_owned(), failure_json(failure));
+    if !part.created.load(Ordering::Relaxed) {
+        return Ok(());
+    }
+    if let Some(summary) = summary {
+        metadata.insert("part".to_owned(), json!(summary));
     }
     for meter in streams {
         if meter.shared.id != 0
-            && let Some((dir, _)) = meter.directory.get()
+            && let Some(directory) = meter.directory.get()
         {
-            write_stream_metadata(storage, dir, meter, merged.clone())?;
+            write_stream_metadata(storage, &part.dir.join(directory), meter, metadata.clone())?;
         }
     }
-    merged.insert("streams".to_owned(), json!(stats.streams));
+    let streams: Vec<_> = streams.iter().filter_map(|meter| meter.summary()).collect();
+    metadata.insert("streams".to_owned(), json!(streams));
+    write_json(storage, &part.dir.join(METADATA_FILE), &Value::Object(metadata), config.durable)?;
+    if part.number == 0 {
+        return Ok(());
+    }
+    write_state(storage, &part.dir, config, state, None, config.durable)
+}
+
+/// How a recording ended.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Outcome<'a> {
+    pub failure: Option<&'a PipelineFailure>,
+    /// The limit that ended it.
+    pub limit: Option<&'static str>,
+}
+
+/// Writes everything that is known at the end: metadata of the last part and its streams, of the recording, then the
+/// state.
+pub(super) fn conclude(
+    storage: &dyn Storage,
+    config: &PipelineConfig,
+    streams: &[Arc<StreamMeter>],
+    stats: &PipelineStats,
+    metadata: Map<String, Value>,
+    outcome: Outcome<'_>,
+) -> RecorderResult<()> {
+    let mut merged = config.metadata.clone();
+    merged.extend(metadata);
+    if let Some(failure) = outcome.failure {
+        merged.insert("recorder_failure".to_owned(), failure_json(failure));
+    }
+    if let Some(limit) = outcome.limit {
+        merged.insert("ended_by_limit".to_owned(), json!(limit));
+    }
     if stats.lost > 0 {
         merged.insert("lost_events".to_owned(), json!(stats.lost));
     }
-    write_json(storage, &config.out_dir.join(METADATA_FILE), &Value::Object(merged), config.durable)?;
-    let state = if failure.is_some() { RecordingState::Failed } else { RecordingState::Complete };
-    write_recording(storage, config, state, failure, config.durable)
+    let state = if outcome.failure.is_some() { RecordingState::Failed } else { RecordingState::Complete };
+    // Usually there is but one; a writer that failed may not have come to the end of an earlier one.
+    let mut open: BTreeMap<u32, Vec<Arc<StreamMeter>>> = BTreeMap::new();
+    for meter in streams {
+        open.entry(meter.part.number).or_default().push(Arc::clone(meter));
+    }
+    let rotated = !stats.parts.is_empty() || open.keys().any(|number| *number > 0);
+    let mut parts = stats.parts.clone();
+    for streams in open.values() {
+        let part = &streams[0].part;
+        let summaries: Vec<_> = streams.iter().filter_map(|meter| meter.summary()).collect();
+        let summary = rotated.then(|| PartSummary::new(part, outcome.limit.unwrap_or("stop"), &summaries));
+        end_part(storage, config, part, streams, summary.as_ref(), state, merged.clone())?;
+        parts.extend(summary);
+    }
+    // The out dir is the first part and the whole recording at once.
+    if rotated || open.is_empty() {
+        if let Some(first) = parts.first() {
+            merged.insert("part".to_owned(), json!(first));
+            merged.insert("streams".to_owned(), json!(first.streams));
+        }
+        merged.insert("parts".to_owned(), json!(parts));
+        write_json(storage, &config.out_dir.join(METADATA_FILE), &Value::Object(merged), config.durable)?;
+    }
+    write_recording(storage, config, state, outcome.failure, config.durable)
 }
 
-/// Says in `recording.json` how it stands.
+/// Says in `recording.json` of the out dir how it stands.
 pub(super) fn write_recording(
     storage: &dyn Storage,
+    config: &PipelineConfig,
+    state: RecordingState,
+    failure: Option<&PipelineFailure>,
+    durable: bool,
+) -> RecorderResult<()> {
+    write_state(storage, &config.out_dir, config, state, failure, durable)
+}
+
+fn write_state(
+    storage: &dyn Storage,
+    dir: &Path,
     config: &PipelineConfig,
     state: RecordingState,
     failure: Option<&PipelineFailure>,
@@ -182,7 +282,7 @@ pub(super) fn write_recording(
     if let Some(failure) = failure {
         recording["failure"] = failure_json(failure);
     }
-    write_json(storage, &config.out_dir.join(RECORDING_FILE), &recording, durable)
+    write_json(storage, &dir.join(RECORDING_FILE), &recording, durable)
 }
 
 fn failure_json(failure: &PipelineFailure) -> Value {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::limits::Limits;
 use super::model::TraceFormat;
 
 /// Settings of one recording; make one with [`PipelineConfig::new`] and change what differs.
@@ -33,6 +34,8 @@ pub struct PipelineConfig {
     pub stop_deadline: Duration,
     /// Whether `flush` and `stop` also wait until the files would survive a power cut.
     pub durable: bool,
+    /// How large the recording, or one part of it, may become.
+    pub limits: Limits,
     /// A worker that panics on its first item; names as in [`super::spawn`].
     #[cfg(test)]
     pub(crate) panic_in: Option<&'static str>,
@@ -73,6 +76,7 @@ impl Default for PipelineConfig {
             flush_interval: Duration::from_secs(1),
             stop_deadline: Duration::from_secs(60),
             durable: true,
+            limits: Limits::default(),
             #[cfg(test)]
             panic_in: None,
         }

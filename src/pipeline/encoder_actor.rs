@@ -23,12 +23,16 @@ use crate::ffi::chunk::Chunk;
 use super::compressor::CompressorPool;
 use super::config::PipelineConfig;
 use super::encoder::StreamEncoder;
+use super::limits::LimitWatch;
 use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork};
 use super::model::Exit;
+use super::part::Part;
 use super::stats::{Meters, StreamMeter};
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{PATIENCE, Supervisor};
 use super::tables::Tables;
+
+mod parts;
 
 /// Name of this stage in failures.
 pub(super) const STAGE: &str = "encoder";
@@ -85,6 +89,8 @@ struct Stream {
 enum Ended {
     /// It was told to.
     Ordered,
+    /// A limit was reached: all is encoded, and nobody needs to be told to end.
+    Limited,
     /// Some stage has failed; the order to end is still to come.
     Failed,
 }
@@ -93,6 +99,8 @@ enum Ended {
 pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
     let supervisor = Arc::clone(&parts.supervisor);
     let mut encoding = Encoding {
+        part: Arc::new(Part::first(&parts.config.out_dir)),
+        watch: LimitWatch::new(parts.config.limits.clone()),
         parts,
         streams: BTreeMap::new(),
         next_ordinal: 0,
@@ -105,7 +113,7 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
     let mut ended = Ended::Failed;
     supervisor.guard(STAGE, || {
         let outcome = encoding.record(&inbox);
-        if !matches!(outcome, Ok(Ended::Ordered)) {
+        if !matches!(outcome, Ok(Ended::Ordered | Ended::Limited)) {
             encoding.salvage();
         }
         ended = outcome?;
@@ -114,8 +122,11 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
     let order_taken = encoding.order_taken;
     // The pool and the way to the writer go: the writer finishes its files.
     drop(encoding);
-    if ended == Ended::Failed && !order_taken {
-        discard(&inbox);
+    match ended {
+        Ended::Failed if !order_taken => discard(&inbox),
+        // Producers find their channel closed, and so learn that the recording has ended.
+        Ended::Limited => supervisor.ended_at_limit(),
+        Ended::Failed | Ended::Ordered => {}
     }
 }
 
@@ -128,7 +139,7 @@ fn discard(inbox: &EncoderInbox) {
         select! {
             recv(control) -> order => match order {
                 // Whoever asked for a flush finds its reply dropped, and then the failure.
-                Ok(EncoderControl::Flush { .. }) => {}
+                Ok(EncoderControl::Flush { .. } | EncoderControl::Rotate { .. }) => {}
                 Ok(EncoderControl::Stop { .. } | EncoderControl::Abandon) | Err(_) => return,
             },
             recv(sealed) -> chunk => match chunk {
@@ -143,6 +154,9 @@ fn discard(inbox: &EncoderInbox) {
 #[derive(Debug)]
 struct Encoding {
     parts: EncoderParts,
+    /// The part being recorded, and how large it may become.
+    part: Arc<Part>,
+    watch: LimitWatch,
     streams: BTreeMap<u32, Stream>,
     next_ordinal: u64,
     buffers_made: usize,
@@ -165,9 +179,15 @@ impl Encoding {
             if self.parts.supervisor.has_failed() {
                 return Ok(Ended::Failed);
             }
+            if self.parts.supervisor.limit().is_some() {
+                self.finish(inbox, Exit::Unknown)?;
+                return Ok(Ended::Limited);
+            }
+            let wake = self.watch.deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
             select! {
                 recv(inbox.control) -> order => match order {
                     Ok(EncoderControl::Flush { reply }) => self.flush(inbox, reply)?,
+                    Ok(EncoderControl::Rotate { reason, reply }) => self.rotate_now(inbox, &reason, reply)?,
                     Ok(EncoderControl::Stop { exit }) => {
                         self.order_taken = true;
                         self.finish(inbox, exit)?;
@@ -184,11 +204,12 @@ impl Encoding {
                 recv(inbox.opened) -> stream => if let Ok(stream) = stream {
                     self.open(stream);
                 },
-                default(next_tick.saturating_duration_since(Instant::now())) => {}
+                default(wake.saturating_duration_since(Instant::now())) => {}
             }
             if self.new_streams >= NEW_STREAMS_PER_PULL {
                 self.pull(inbox)?;
             }
+            self.watch_the_clock(inbox)?;
             if Instant::now() >= next_tick {
                 self.tick(inbox)?;
                 next_tick = Instant::now() + interval;
@@ -201,7 +222,7 @@ impl Encoding {
         let mut encoder = StreamEncoder::new(Arc::clone(&self.parts.tables), config.format, &config.program);
         encoder.set_thread(shared.info.native_id);
         let id = shared.id;
-        let meter = StreamMeter::new(shared);
+        let meter = StreamMeter::new(shared, Arc::clone(&self.part));
         self.parts.meters.add(Arc::clone(&meter));
         self.new_streams += 1;
         let stream = Stream { meter, encoder, expected: 0, consumed: 0, buffer: None, cut: false, paths_sent: 0 };
@@ -249,6 +270,9 @@ impl Encoding {
         }
         self.parts.meters.bytes_in.fetch_add(rest.len() as u64, Ordering::Relaxed);
         while !rest.is_empty() {
+            if !self.make_room_for_steps()? {
+                return Ok(());
+            }
             let spare = match self.streams.get(&id) {
                 Some(Stream { buffer: Some(_), .. }) => None,
                 _ => Some(self.buffer()?),
@@ -258,8 +282,12 @@ impl Encoding {
                 Some(spare) => stream.buffer.insert(spare),
                 None => stream.buffer.get_or_insert_default(),
             };
-            let before = buffer.raw.len();
+            stream.encoder.start(&mut buffer.raw);
+            let (before, steps_before) = (buffer.raw.len(), stream.encoder.counts().steps);
+            let last_step = steps_before.saturating_add(self.watch.steps_left());
+            stream.encoder.set_step_limit(last_step);
             let encoded = stream.encoder.encode(rest, &mut buffer.raw, limit);
+            self.watch.count(stream.encoder.counts().steps - steps_before);
             let (taken, full) = (encoded.unwrap_or(0), buffer.raw.len() >= limit);
             if encoded.is_err() || (taken == 0 && !full) {
                 // What was made until then is valid, and the stream can still be finished: see `salvage`.
@@ -274,6 +302,7 @@ impl Encoding {
             rest = &rest[taken..];
             if full {
                 self.cut(id);
+                self.watch_the_size()?;
             }
         }
         if let Some(stream) = self.streams.get(&id) {

@@ -81,6 +81,11 @@ impl EventFile {
         &self.path
     }
 
+    /// Whether it is on disk.
+    pub fn exists(&self) -> bool {
+        self.exists
+    }
+
     pub fn is_open(&self) -> bool {
         self.handle.is_some()
     }

@@ -3,7 +3,8 @@
 //! ```text
 //!            Stop                 workers ended
 //! Running ─────────► Stopping ─────────────────► Finished
-//!    │                  │ a failure, or the deadline
+//!    │ ╲  a limit    ╱  │ a failure, or the deadline
+//!    │  ╰► Limited ─╯   │
 //!    └──────────────────┴──────────────────────► Failed
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! - The final files are written after the workers have ended, or been given up at the deadline.
 //! - `Abandon` is the last message: the actor ends with it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,7 +23,7 @@ use serde_json::{Map, Value};
 use crate::errors::{ErrorCode, ErrorKind, RecorderResult};
 use crate::storage::Storage;
 
-use super::artifacts::{RecordingState, conclude, remove_traces, write_recording};
+use super::artifacts::{Outcome, RecordingState, conclude, remove_traces, write_recording};
 use super::config::PipelineConfig;
 use super::messages::{EncoderControl, LifecycleMessage, Reply};
 use super::model::Exit;
@@ -41,6 +43,8 @@ const ABANDON_DEADLINE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 enum State {
     Running,
+    /// A limit ended it; the files are complete but for what only `Stop` knows.
+    Limited,
     Stopping,
     Finished(StopReport),
     Failed,
@@ -72,6 +76,8 @@ impl Lifecycle {
                     // Whoever asked may have lost patience.
                     let _ = reply.send(outcome);
                 }
+                LifecycleMessage::Rotate { reason, reply } => self.rotate(&state, reason, reply),
+                LifecycleMessage::LimitReached => self.limit_reached(&mut state),
                 LifecycleMessage::WorkerFailed => self.worker_failed(&mut state),
                 LifecycleMessage::Abandon { keep_files, reply } => {
                     self.abandon(&state, keep_files);
@@ -88,22 +94,47 @@ impl Lifecycle {
         match state {
             // The writer answers, or drops the reply when it cannot.
             State::Running => drop(self.encoder.send(EncoderControl::Flush { reply })),
-            State::Finished(_) => drop(reply.send(())),
+            State::Finished(_) | State::Limited => drop(reply.send(())),
             State::Stopping | State::Failed => drop(reply),
         }
+    }
+
+    fn rotate(&self, state: &State, reason: String, reply: Reply<PathBuf>) {
+        // Otherwise the reply is dropped: there is nothing to rotate any more.
+        if matches!(state, State::Running) {
+            let _ = self.encoder.send(EncoderControl::Rotate { reason, reply });
+        }
+    }
+
+    /// The encoder has ended by itself, because of a limit. Stop writes the files again, with what it knows.
+    fn limit_reached(&self, state: &mut State) {
+        if matches!(state, State::Running) {
+            self.end_workers(EncoderControl::Abandon, self.config.stop_deadline);
+            let failure = self.supervisor.failure();
+            let concluded = self.conclude(Map::new(), failure.as_deref());
+            if let Err(error) = concluded {
+                self.supervisor.fail(PipelineFailure::new(STAGE, &error));
+            }
+            *state = if self.supervisor.has_failed() { State::Failed } else { State::Limited };
+        }
+    }
+
+    fn conclude(&self, metadata: Map<String, Value>, failure: Option<&PipelineFailure>) -> RecorderResult<()> {
+        let stats = self.meters.snapshot(self.queue.len(), self.config.queue_chunks());
+        let outcome = Outcome { failure, limit: self.supervisor.limit() };
+        conclude(&*self.storage, &self.config, &self.meters.streams(), &stats, metadata, outcome)
     }
 
     fn stop(&self, state: &mut State, exit: Exit, metadata: Map<String, Value>) -> RecorderResult<StopReport> {
         match state {
             State::Finished(report) => return Ok(report.clone()),
-            State::Running | State::Stopping | State::Failed => {}
+            State::Running | State::Limited | State::Stopping | State::Failed => {}
         }
         *state = State::Stopping;
         self.end_workers(EncoderControl::Stop { exit }, self.config.stop_deadline);
         let failure = self.supervisor.failure();
         let stats = self.meters.snapshot(self.queue.len(), self.config.queue_chunks());
-        let streams = self.meters.streams();
-        let concluded = conclude(&*self.storage, &self.config, &streams, &stats, metadata, failure.as_deref());
+        let concluded = self.conclude(metadata, failure.as_deref());
         *state = State::Failed;
         match failure {
             Some(failure) => Err(failure.to_error()),
@@ -166,9 +197,7 @@ impl Lifecycle {
                 code: ErrorCode::TraceIncomplete,
                 message: "the recording was abandoned".to_owned(),
             });
-            let stats = self.meters.snapshot(self.queue.len(), self.config.queue_chunks());
-            let streams = self.meters.streams();
-            let _ = conclude(&*self.storage, &self.config, &streams, &stats, Map::new(), Some(&abandoned));
+            let _ = self.conclude(Map::new(), Some(&abandoned));
         }
     }
 }

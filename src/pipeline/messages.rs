@@ -3,6 +3,7 @@
 //! Besides these, producers send [`super::stream::SealedChunk`]s, and the pipeline announces a new stream to the
 //! encoder by its [`super::stream::StreamShared`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -10,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::errors::RecorderResult;
 
 use super::model::Exit;
+use super::part::Part;
 use super::stats::{StopReport, StreamMeter};
 
 /// Where the answer to a request goes. Dropped without an answer means that the pipeline has failed.
@@ -22,10 +24,14 @@ pub(super) enum LifecycleMessage {
     Flush { reply: Reply<()> },
     /// End the recording and finish its files; `metadata` goes over the base.
     Stop { exit: Exit, metadata: Map<String, Value>, reply: Reply<RecorderResult<StopReport>> },
+    /// End the part being recorded and begin a further one; the answer is the directory of the one that ended.
+    Rotate { reason: String, reply: Reply<PathBuf> },
     /// End the recording without a trace, or with the files as they are.
     Abandon { keep_files: bool, reply: Reply<()> },
     /// A worker has failed: say so in the files. From the supervisor; nobody waits for an answer.
     WorkerFailed,
+    /// A limit ended the recording: complete its files. From the supervisor; nobody waits for an answer.
+    LimitReached,
 }
 
 /// Orders to the encoder.
@@ -33,6 +39,8 @@ pub(super) enum LifecycleMessage {
 pub(super) enum EncoderControl {
     /// Encode what is published, cut every segment, and pass the reply on to the writer.
     Flush { reply: Reply<()> },
+    /// Encode what is published, begin a further part, and pass the reply on to the writer.
+    Rotate { reason: String, reply: Reply<PathBuf> },
     /// Encode what is published, finish every stream, and end.
     Stop { exit: Exit },
     /// End now.
@@ -65,6 +73,12 @@ pub(super) enum WriterWork {
     Segment(Box<Segment>),
     /// No more parts of this stream will come.
     Finish(Arc<StreamMeter>),
+    /// All streams have left this part: it is complete. Then answer, if somebody asked for it.
+    EndPart {
+        part: Arc<Part>,
+        reason: String,
+        reply: Option<Reply<PathBuf>>,
+    },
     /// Everything before this is to be on disk, in files that open; then answer.
     Mark {
         reply: Reply<()>,

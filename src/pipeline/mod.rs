@@ -3,6 +3,7 @@
 //! An interpreter thread holds a [`StreamProducer`] and pushes records of [`layout`]; everything else happens
 //! behind the [`Pipeline`] handle. The picture of the threads and channels is in [`mod@spawn`].
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -21,8 +22,10 @@ mod encoder_actor;
 pub(crate) mod event_file;
 pub mod layout;
 mod lifecycle;
+pub mod limits;
 mod messages;
 pub mod model;
+pub mod part;
 pub mod spawn;
 pub mod stats;
 pub mod stream;
@@ -91,6 +94,22 @@ impl Pipeline {
     pub fn flush(&self) -> RecorderResult<()> {
         let (reply, answer) = flume::bounded(1);
         self.ask(LifecycleMessage::Flush { reply }, &answer, self.config.stop_deadline, "flush")
+    }
+
+    /// Ends the part being recorded and begins a further one, in `parts/NNNN/`, which starts with the calls in
+    /// progress. Returns the directory of the part that ended, once it is complete.
+    ///
+    /// # Errors
+    /// As [`Pipeline::flush`].
+    pub fn rotate(&self, reason: &str) -> RecorderResult<PathBuf> {
+        let (reply, answer) = flume::bounded(1);
+        let message = LifecycleMessage::Rotate { reason: reason.to_owned(), reply };
+        self.ask(message, &answer, self.config.stop_deadline, "rotate")
+    }
+
+    /// The limit that has ended the recording, if one has.
+    pub fn limit_reached(&self) -> Option<&'static str> {
+        self.handles.supervisor.limit()
     }
 
     /// Ends the recording: encodes what is published, finishes every file, and writes the metadata (`metadata`

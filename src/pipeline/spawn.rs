@@ -103,6 +103,7 @@ pub(super) fn spawn(
         buffers_sender,
         Arc::clone(&storage),
         Arc::clone(&supervisor),
+        Arc::clone(&meters),
         Arc::clone(config),
         empty_trace,
     )?;

@@ -1,13 +1,16 @@
 //! Counters of a running pipeline, read without stopping it.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
 use super::encoder::EventCounts;
+use super::part::{Part, PartSummary};
 use super::stream::StreamShared;
+
+/// Summaries of so many ended parts are kept in memory; each is in its part's metadata, too.
+const KEPT_PARTS: usize = 1000;
 
 /// What the pipeline has done so far.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -25,8 +28,10 @@ pub struct PipelineStats {
     pub queue_capacity: usize,
     /// Events dropped because there was no room.
     pub lost: u64,
-    /// The streams that have events, in the order of their ids.
+    /// The streams that have events in the part being recorded, in the order of their ids.
     pub streams: Vec<StreamSummary>,
+    /// The parts that have ended, the latest of them; empty for a recording in one part.
+    pub parts: Vec<PartSummary>,
 }
 
 /// What a stream holds; also an entry of `streams` in `trace_metadata.json`.
@@ -36,7 +41,7 @@ pub struct StreamSummary {
     /// Name of the thread.
     pub name: String,
     pub native_id: u64,
-    /// Its trace's directory, relative to the out dir; `.` for the first.
+    /// Its trace's directory, relative to that of its part; `.` for the first.
     pub directory: String,
     pub bytes_on_disk: u64,
     pub counts: EventCounts,
@@ -57,16 +62,18 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[derive(Debug)]
 pub(super) struct StreamMeter {
     pub shared: Arc<StreamShared>,
-    /// Set once the stream has a directory; the absolute one and the one shown.
-    pub directory: OnceLock<(PathBuf, String)>,
+    pub part: Arc<Part>,
+    /// Set once the stream has a directory, relative to that of its part.
+    pub directory: OnceLock<String>,
     pub bytes_on_disk: AtomicU64,
     counts: Mutex<EventCounts>,
 }
 
 impl StreamMeter {
-    pub fn new(shared: Arc<StreamShared>) -> Arc<Self> {
+    pub fn new(shared: Arc<StreamShared>, part: Arc<Part>) -> Arc<Self> {
         Arc::new(Self {
             shared,
+            part,
             directory: OnceLock::new(),
             bytes_on_disk: AtomicU64::new(0),
             counts: Mutex::default(),
@@ -79,7 +86,7 @@ impl StreamMeter {
 
     /// `None` until the stream has a directory.
     pub fn summary(&self) -> Option<StreamSummary> {
-        let (_, directory) = self.directory.get()?;
+        let directory = self.directory.get()?;
         Some(StreamSummary {
             id: self.shared.id,
             name: self.shared.info.name.clone(),
@@ -96,8 +103,12 @@ impl StreamMeter {
 pub(super) struct Meters {
     pub bytes_in: AtomicU64,
     pub bytes_encoded: AtomicU64,
-    /// Losses of streams that ended without any event on disk.
+    /// Losses of streams that are no longer in `streams`.
     pub lost: AtomicU64,
+    /// Events and bytes of the parts that have ended.
+    ended_events: AtomicU64,
+    ended_bytes: AtomicU64,
+    parts: Mutex<Vec<PartSummary>>,
     streams: Mutex<Vec<Arc<StreamMeter>>>,
 }
 
@@ -106,10 +117,44 @@ impl Meters {
         lock(&self.streams).push(meter);
     }
 
-    /// Forgets a stream that has no directory and never will.
+    /// Forgets a stream that has no directory in its part and never will, or whose part has ended.
     pub fn forget(&self, meter: &Arc<StreamMeter>) {
-        self.lost.fetch_add(meter.shared.lost.load(Ordering::Relaxed), Ordering::Relaxed);
-        lock(&self.streams).retain(|other| !Arc::ptr_eq(other, meter));
+        let mut streams = lock(&self.streams);
+        streams.retain(|other| !Arc::ptr_eq(other, meter));
+        if !streams.iter().any(|other| Arc::ptr_eq(&other.shared, &meter.shared)) {
+            self.lost.fetch_add(meter.shared.lost.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Size of a part's events files as far as they are on disk.
+    pub fn part_bytes(&self, part: &Arc<Part>) -> u64 {
+        lock(&self.streams)
+            .iter()
+            .filter(|meter| Arc::ptr_eq(&meter.part, part))
+            .map(|meter| meter.bytes_on_disk.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// The streams of a part, in the order of their ids.
+    pub fn streams_of(&self, part: &Arc<Part>) -> Vec<Arc<StreamMeter>> {
+        let mut streams = self.streams();
+        streams.retain(|meter| Arc::ptr_eq(&meter.part, part));
+        streams
+    }
+
+    /// All files of a part are written: its streams become a summary.
+    pub fn end_part(&self, part: &Arc<Part>, summary: &PartSummary) {
+        for meter in self.streams_of(part) {
+            self.forget(&meter);
+        }
+        self.ended_events.fetch_add(summary.counts.total(), Ordering::Relaxed);
+        self.ended_bytes.fetch_add(summary.bytes_on_disk, Ordering::Relaxed);
+        let mut parts = lock(&self.parts);
+        if parts.len() == KEPT_PARTS {
+            // The first one's metadata is that of the whole recording.
+            parts.remove(1);
+        }
+        parts.push(summary.clone());
     }
 
     /// The streams so far, in the order of their ids.
@@ -128,6 +173,9 @@ impl Meters {
             queue_capacity,
             ..PipelineStats::default()
         };
+        stats.events = self.ended_events.load(Ordering::Relaxed);
+        stats.bytes_on_disk = self.ended_bytes.load(Ordering::Relaxed);
+        stats.parts = lock(&self.parts).clone();
         for meter in self.streams() {
             stats.lost += meter.shared.lost.load(Ordering::Relaxed);
             let counts = *lock(&meter.counts);

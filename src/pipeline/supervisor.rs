@@ -67,6 +67,8 @@ pub(super) struct Supervisor {
     failure: OnceLock<Arc<PipelineFailure>>,
     /// Out of time: store nothing more, not even what is ready.
     hurry: AtomicBool,
+    /// The limit that ends, or has ended, the recording.
+    limit: OnceLock<&'static str>,
     lifecycle: flume::Sender<LifecycleMessage>,
 }
 
@@ -76,6 +78,7 @@ impl Supervisor {
             failed: AtomicBool::new(false),
             failure: OnceLock::new(),
             hurry: AtomicBool::new(false),
+            limit: OnceLock::new(),
             lifecycle,
         })
     }
@@ -96,6 +99,22 @@ impl Supervisor {
             // The lifecycle actor may have ended already; then nobody needs to know.
             let _ = self.lifecycle.send(LifecycleMessage::WorkerFailed);
         }
+    }
+
+    /// Asks the encoder to end the recording because of a limit.
+    pub fn reach_limit(&self, limit: &'static str) {
+        let _ = self.limit.set(limit);
+    }
+
+    /// The limit that ends, or has ended, the recording.
+    pub fn limit(&self) -> Option<&'static str> {
+        self.limit.get().copied()
+    }
+
+    /// The encoder has ended because of a limit: the files can be completed.
+    pub fn ended_at_limit(&self) {
+        // The lifecycle actor may have ended already; then nobody needs to know.
+        let _ = self.lifecycle.send(LifecycleMessage::LimitReached);
     }
 
     /// Runs one part of a worker; an error or a panic in it becomes the failure. `true` if neither came.

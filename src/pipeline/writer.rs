@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 
@@ -18,12 +19,15 @@ use crate::enverr;
 use crate::errors::RecorderResult;
 use crate::storage::Storage;
 
-use super::artifacts::{THREADS_DIR, file_error, thread_dir_name, write_paths, write_stream_metadata};
+use super::artifacts::{
+    RecordingState, THREADS_DIR, begin_part, end_part, file_error, thread_dir_name, write_paths, write_stream_metadata,
+};
 use super::compressor::FrameCompressor;
 use super::config::PipelineConfig;
 use super::event_file::EventFile;
 use super::messages::{Segment, SegmentBuffer, WriterItem, WriterWork};
-use super::stats::StreamMeter;
+use super::part::{Part, PartSummary};
+use super::stats::{Meters, StreamMeter};
 use super::supervisor::Supervisor;
 
 /// Name of this stage in failures.
@@ -32,12 +36,15 @@ pub(super) const STAGE: &str = "writer";
 /// Open files at a time: a program with thousands of threads keeps its descriptors for itself.
 const OPEN_FILES: usize = 32;
 
+/// How often the free space of the disk is asked for.
+const DISK_INTERVAL: Duration = Duration::from_secs(1);
+
 /// One stream's trace on disk.
 #[derive(Debug)]
 struct StreamFile {
     meter: Arc<StreamMeter>,
     dir: PathBuf,
-    /// `dir` relative to the out dir.
+    /// `dir` relative to that of the part.
     shown: String,
     file: EventFile,
     /// Paths not written yet.
@@ -53,6 +60,7 @@ pub(super) struct Writer {
     buffers: Sender<SegmentBuffer>,
     storage: Arc<dyn Storage>,
     supervisor: Arc<Supervisor>,
+    meters: Arc<Meters>,
     config: Arc<PipelineConfig>,
     compressor: FrameCompressor,
     files: BTreeMap<u32, StreamFile>,
@@ -62,6 +70,8 @@ pub(super) struct Writer {
     waiting: BTreeMap<u64, WriterWork>,
     next_ordinal: u64,
     stores: u64,
+    /// When the free space was asked for last.
+    disk_looked_at: Option<Instant>,
 }
 
 impl Writer {
@@ -72,6 +82,7 @@ impl Writer {
         buffers: Sender<SegmentBuffer>,
         storage: Arc<dyn Storage>,
         supervisor: Arc<Supervisor>,
+        meters: Arc<Meters>,
         config: Arc<PipelineConfig>,
         empty_trace: Vec<u8>,
     ) -> RecorderResult<Self> {
@@ -84,6 +95,7 @@ impl Writer {
             buffers,
             storage,
             supervisor,
+            meters,
             config,
             compressor,
             files: BTreeMap::new(),
@@ -91,6 +103,7 @@ impl Writer {
             waiting: BTreeMap::new(),
             next_ordinal: 0,
             stores: 0,
+            disk_looked_at: None,
         })
     }
 
@@ -121,6 +134,12 @@ impl Writer {
                 match work {
                     WriterWork::Segment(segment) => self.append(*segment)?,
                     WriterWork::Finish(meter) => self.finish(meter.shared.id)?,
+                    WriterWork::EndPart { part, reason, reply } => {
+                        self.end_part(&part, &reason)?;
+                        if let Some(reply) = reply {
+                            let _ = reply.send(part.dir.clone());
+                        }
+                    }
                     WriterWork::Mark { reply, durable } => {
                         self.store_all()?;
                         if durable {
@@ -149,26 +168,32 @@ impl Writer {
         let appended = entry.file.append(&buffer.raw, &buffer.frame, provisional);
         let path = entry.file.path();
         appended.map_err(|error| file_error("write", path, error))?;
-        let due = entry.file.wants_store();
+        // The first stream's file is there from the start of a part, as the trace that its directory is.
+        let due = entry.file.wants_store() || (id == 0 && !entry.file.exists());
         self.give_back(buffer);
         if due { self.store(id) } else { Ok(()) }
     }
 
     fn open_stream(&mut self, meter: Arc<StreamMeter>) -> RecorderResult<StreamFile> {
         let id = meter.shared.id;
-        let out_dir = &self.config.out_dir;
+        let part = &meter.part;
+        if !part.created.load(Ordering::Relaxed) {
+            begin_part(&*self.storage, &self.config, part)?;
+        }
         let (dir, shown) = if id == 0 {
-            (out_dir.clone(), ".".to_owned())
+            (part.dir.clone(), ".".to_owned())
         } else {
             let name = thread_dir_name(id, &meter.shared.info.name);
-            (out_dir.join(THREADS_DIR).join(&name), format!("{THREADS_DIR}/{name}"))
+            (part.dir.join(THREADS_DIR).join(&name), format!("{THREADS_DIR}/{name}"))
         };
         if id != 0 {
             self.storage.create_dir(&dir).map_err(|error| file_error("create", &dir, error))?;
             write_stream_metadata(&*self.storage, &dir, &meter, self.config.metadata.clone())?;
         }
-        let new_file = || EventFile::new(dir.join(self.config.format.events_file()), self.config.format, Vec::new());
-        let file = if id == 0 { self.first.take().unwrap_or_else(new_file) } else { new_file() };
+        let first = if id == 0 { self.first.take() } else { None };
+        let file = first.unwrap_or_else(|| {
+            EventFile::new(dir.join(self.config.format.events_file()), self.config.format, Vec::new())
+        });
         Ok(StreamFile { meter, dir, shown, file, paths: None, last_store: 0 })
     }
 
@@ -181,12 +206,43 @@ impl Writer {
         let size = stored.map_err(|error| file_error("write", entry.file.path(), error))?;
         entry.meter.bytes_on_disk.store(size, Ordering::Relaxed);
         if size > 0 {
-            entry.meter.directory.get_or_init(|| (entry.dir.clone(), entry.shown.clone()));
+            entry.meter.directory.get_or_init(|| entry.shown.clone());
         }
         if let Some(paths) = entry.paths.take() {
             write_paths(&*self.storage, &entry.dir, &paths)?;
         }
         self.close_one_too_many();
+        self.watch_the_disk();
+        Ok(())
+    }
+
+    /// Ends the recording when the disk is about to be full, while there is room to end it well.
+    fn watch_the_disk(&mut self) {
+        let wanted = self.config.limits.min_free_disk;
+        if wanted == 0 || self.disk_looked_at.is_some_and(|last| last.elapsed() < DISK_INTERVAL) {
+            return;
+        }
+        self.disk_looked_at = Some(Instant::now());
+        // A file system that does not say has no limit that could be kept.
+        if self.storage.free_space(&self.config.out_dir).is_ok_and(|free| free < wanted) {
+            self.supervisor.reach_limit("min_free_disk");
+        }
+    }
+
+    fn end_part(&mut self, part: &Arc<Part>, reason: &str) -> RecorderResult<()> {
+        let streams = self.meters.streams_of(part);
+        let summaries: Vec<_> = streams.iter().filter_map(|meter| meter.summary()).collect();
+        let summary = PartSummary::new(part, reason, &summaries);
+        end_part(
+            &*self.storage,
+            &self.config,
+            part,
+            &streams,
+            Some(&summary),
+            RecordingState::Complete,
+            self.config.metadata.clone(),
+        )?;
+        self.meters.end_part(part, &summary);
         Ok(())
     }
 

@@ -68,6 +68,10 @@ impl Storage for FsStorage {
         found.sort();
         Ok(found)
     }
+
+    fn free_space(&self, path: &Path) -> io::Result<u64> {
+        crate::ffi::disk::free_space(path)
+    }
 }
 
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {

@@ -31,6 +31,8 @@ pub trait Storage: Debug + Send + Sync {
     fn remove_empty_dir(&self, path: &Path) -> io::Result<()>;
     /// Directories directly below `path`, in order of their names; none if `path` does not exist.
     fn subdirectories(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Bytes that a user may still write to the disk of `path`.
+    fn free_space(&self, path: &Path) -> io::Result<u64>;
 }
 
 /// An open file. Offsets are bytes from its start.

@@ -17,6 +17,8 @@ pub struct EventCounts {
     pub io: u64,
     /// Events written on behalf of other parts of the recorder.
     pub other: u64,
+    /// Those of `calls` that repeat calls in progress when the part began.
+    pub continued: u64,
     /// Marks left where events are missing.
     pub gaps: u64,
     /// Events missing at those marks, as the producer counted them.
@@ -39,6 +41,7 @@ impl AddAssign for EventCounts {
         self.values += other.values;
         self.io += other.io;
         self.other += other.other;
+        self.continued += other.continued;
         self.gaps += other.gaps;
         self.lost = self.lost.saturating_add(other.lost);
     }

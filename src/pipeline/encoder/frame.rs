@@ -27,6 +27,8 @@ pub(super) struct Frame {
     pub opening: bool,
     /// Two slots of this frame may have the same name, so a step must look before it shows them.
     pub repeats_names: bool,
+    /// Line of the frame's latest step, 0 before the first.
+    pub line: u32,
     /// Variable ids of the slots behind the fixed ones, `None` for those not declared.
     pub dynamic: Vec<Option<u32>>,
     block: Vec<u8>,
@@ -42,6 +44,7 @@ impl Frame {
             path_id: 0,
             opening: false,
             repeats_names: false,
+            line: 0,
             dynamic: Vec::new(),
             block: Vec::new(),
             bounds: Vec::new(),
@@ -53,6 +56,7 @@ impl Frame {
     fn open(&mut self, code: u32, path_id: u32, slots: usize) {
         self.code = code;
         self.path_id = path_id;
+        self.line = 0;
         self.bounds.resize(slots + 1, 0);
     }
 
@@ -154,6 +158,11 @@ impl FrameStack {
     #[inline]
     pub(super) fn top(&mut self) -> Result<&mut Frame, Malformed> {
         self.frames[..self.depth].last_mut().ok_or(Malformed)
+    }
+
+    /// All open frames, outermost first.
+    pub(super) fn open(&self) -> &[Frame] {
+        &self.frames[..self.depth]
     }
 
     /// The innermost frame, to look at.

@@ -55,7 +55,7 @@ pub(super) struct Definitions<C> {
     path_ids: FxHashMap<String, u32>,
     functions: FxHashMap<(u32, u32, String), u32>,
     variables: FxHashMap<String, u32>,
-    types: FxHashMap<(u8, String, Vec<String>), u32>,
+    types: FxHashMap<(u8, String, Vec<String>), (u32, TypeKind)>,
     /// By type id of the tables.
     type_ids: Vec<u32>,
     codes: Vec<Code>,
@@ -97,6 +97,29 @@ impl<C: EventCodec> Definitions<C> {
     /// Writes the stream's first type, which is that of `None`.
     pub(super) fn write_none_type(&self, out: &mut Vec<u8>) {
         C::type_record(out, TypeKind::None, "None", None);
+    }
+
+    /// Writes every definition but those three, each kind in the order of its ids: a further part of the stream starts
+    /// with all that the parts before have defined, so that every id keeps its meaning.
+    pub(super) fn write_the_rest(&self, out: &mut Vec<u8>) {
+        for path in &self.paths[1..] {
+            C::path(out, path);
+        }
+        let mut functions: Vec<_> = self.functions.iter().collect();
+        functions.sort_unstable_by_key(|(_, id)| **id);
+        for ((path_id, line, name), _) in &functions[1..] {
+            C::function(out, *path_id, *line, name);
+        }
+        let mut types: Vec<_> = self.types.iter().collect();
+        types.sort_unstable_by_key(|(_, (id, _))| *id);
+        for ((_, name, fields), (_, kind)) in &types[1..] {
+            C::type_record(out, *kind, name, (*kind == TypeKind::Struct).then_some(fields));
+        }
+        let mut variables: Vec<_> = self.variables.iter().collect();
+        variables.sort_unstable_by_key(|(_, id)| **id);
+        for (name, _) in variables {
+            C::variable_name(out, name);
+        }
     }
 
     pub(super) fn paths(&self) -> &[String] {
@@ -217,7 +240,7 @@ impl<C: EventCodec> Definitions<C> {
         if is_new {
             let TypeInfo { kind, name, fields } = self.tables.type_info(table_id).ok_or(Malformed)?;
             C::type_record(out, *kind, name, (*kind == TypeKind::Struct).then_some(fields));
-            self.types.insert((*kind as u8, name.clone(), fields.clone()), id);
+            self.types.insert((*kind as u8, name.clone(), fields.clone()), (id, *kind));
         }
         let index = table_id as usize;
         if self.type_ids.len() <= index {
@@ -231,7 +254,7 @@ impl<C: EventCodec> Definitions<C> {
     fn peek_type(&self, table_id: u32) -> Result<(u32, bool), Malformed> {
         let TypeInfo { kind, name, fields } = self.tables.type_info(table_id).ok_or(Malformed)?;
         match self.types.get(&(*kind as u8, name.clone(), fields.clone())) {
-            Some(&id) => Ok((id, false)),
+            Some(&(id, _)) => Ok((id, false)),
             None => Ok((self.types.len() as u32, true)),
         }
     }

@@ -94,6 +94,28 @@ impl StreamEncoder {
         with_codec!(&mut self.records, records_encoder => records_encoder.encode(records, out, limit))
     }
 
+    /// [`encode`](Self::encode) stops also when so many steps have been counted, as soon as one record is taken.
+    pub fn set_step_limit(&mut self, steps: u64) {
+        with_codec!(&mut self.records, records => records.step_limit = steps);
+    }
+
+    /// Ends the events written so far as [`finish`](Self::finish) would; records that follow continue the same calls
+    /// in a part that starts by itself. After this the counts are those of the part that ended, until
+    /// [`begin_part`](Self::begin_part).
+    pub fn end_part(&mut self, out: &mut Vec<u8>) {
+        with_codec!(&mut self.records, records => records.end_part(out));
+    }
+
+    /// The next part begins: counts from zero. What it starts with is written with its first record.
+    pub fn begin_part(&mut self) {
+        with_codec!(&mut self.records, records => records.begin_part());
+    }
+
+    /// Writes what the stream or part starts with, before any record has come. Does nothing later.
+    pub fn start(&mut self, out: &mut Vec<u8>) {
+        with_codec!(&mut self.records, records => records.start(out));
+    }
+
     /// Ends the stream: returns `None` from every open call, then the exit status from `<toplevel>`. Does nothing the
     /// second time.
     pub fn finish(&mut self, exit: Exit, out: &mut Vec<u8>) {

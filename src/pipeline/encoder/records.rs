@@ -4,6 +4,8 @@
 //! - Only whole events are appended to `out`, also when a record turns out malformed: what was written before stays a
 //!   valid stream, which [`RecordEncoder::finish`] can still close.
 //! - An id is defined before the event that uses it, and nothing comes between a definition step and its `Call`.
+//! - A part that continues another ([`RecordEncoder::end_part`]) starts with all definitions made so far and the calls
+//!   in progress, each with the variables it had, so it is a whole trace of its own.
 //! - Every `Call` has its `Return` once the stream is finished. A call whose `CALL_END` has not come is not written
 //!   yet, so it is not returned from either.
 
@@ -13,7 +15,7 @@ use runtime_tracing::EventLogKind;
 
 use super::codec::EventCodec;
 use super::counts::EventCounts;
-use super::frame::FrameStack;
+use super::frame::{Frame, FrameStack};
 use super::interning::{Code, Definitions};
 use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
 use super::values::encode_value;
@@ -37,6 +39,8 @@ pub(super) struct RecordEncoder<C> {
     scratch: Vec<u8>,
     /// By variable id, the last step that showed it; only for frames with repeated names.
     shown_at: Vec<u64>,
+    /// [`RecordEncoder::encode`] stops when the part has so many steps.
+    pub(super) step_limit: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             thread: 0,
             scratch: Vec::new(),
             shown_at: Vec::new(),
+            step_limit: u64::MAX,
         }
     }
 
@@ -74,9 +79,7 @@ impl<C: EventCodec> RecordEncoder<C> {
 
     pub(super) fn encode(&mut self, records: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, Malformed> {
         if self.progress == Progress::New {
-            self.prologue(out);
-            self.counts.calls += 1;
-            self.progress = Progress::Running;
+            self.start(out);
         }
         let mut take = Take::new(records);
         while !take.is_empty() {
@@ -84,11 +87,38 @@ impl<C: EventCodec> RecordEncoder<C> {
                 return Err(Malformed);
             }
             self.record(&mut take, out)?;
-            if out.len() >= limit {
+            if out.len() >= limit || self.counts.steps >= self.step_limit {
                 break;
             }
         }
         Ok(records.len() - take.rest().len())
+    }
+
+    /// Writes what the stream or the part starts with, if that is still due.
+    pub(super) fn start(&mut self, out: &mut Vec<u8>) {
+        if self.progress == Progress::New {
+            let mut counts = self.counts;
+            self.prologue(out, &mut counts);
+            self.counts = counts;
+            self.progress = Progress::Running;
+        }
+    }
+
+    /// Ends the part like [`Self::finish`], but the next records continue in a further part.
+    pub(super) fn end_part(&mut self, out: &mut Vec<u8>) {
+        if self.progress == Progress::Finished {
+            return;
+        }
+        let mut counts = self.counts;
+        self.close(Exit::Unknown, out, &mut counts);
+        self.counts = counts;
+        self.progress = Progress::New;
+    }
+
+    /// Counts from zero: the next part begins.
+    pub(super) fn begin_part(&mut self) {
+        self.counts = EventCounts::default();
+        self.shown_at.clear();
     }
 
     pub(super) fn finish(&mut self, exit: Exit, out: &mut Vec<u8>) {
@@ -103,8 +133,7 @@ impl<C: EventCodec> RecordEncoder<C> {
     pub(super) fn close(&self, exit: Exit, out: &mut Vec<u8>, counts: &mut EventCounts) {
         match self.progress {
             Progress::New => {
-                self.prologue(out);
-                counts.calls += 1;
+                self.prologue(out, counts);
             }
             Progress::Running => {}
             Progress::Finished => return,
@@ -137,14 +166,49 @@ impl<C: EventCodec> RecordEncoder<C> {
         counts.returns += 1;
     }
 
-    /// What every stream starts with; the first event has nothing to be separated from.
-    fn prologue(&self, out: &mut Vec<u8>) {
+    /// What every part of a stream starts with; the first event has nothing to be separated from.
+    fn prologue(&self, out: &mut Vec<u8>, counts: &mut EventCounts) {
         let start = out.len();
         self.definitions.write_program(out);
         out.drain(start..start + C::SEPARATOR.len());
         C::begin_call(out, 0, 0);
         C::end_call(out);
         self.definitions.write_none_type(out);
+        counts.calls += 1;
+        self.definitions.write_the_rest(out);
+        for frame in self.frames.open().iter().filter(|frame| !frame.opening) {
+            begin_call::<C>(out, self.definitions.code(frame.code), 0);
+            C::end_call(out);
+            counts.calls += 1;
+            counts.continued += 1;
+            counts.steps += 1;
+            if frame.line > 0 {
+                C::step(out, frame.path_id, frame.line);
+                counts.steps += 1;
+                counts.values += self.show_again(frame, out);
+            }
+        }
+    }
+
+    /// The variables of a frame's latest step; how many they are.
+    fn show_again(&self, frame: &Frame, out: &mut Vec<u8>) -> u64 {
+        if !frame.repeats_names {
+            out.extend_from_slice(frame.block());
+            return frame.set_slots() as u64;
+        }
+        let code = self.definitions.code(frame.code);
+        let mut shown = Vec::new();
+        for slot in 0..frame.slots() {
+            let variable_id = match slot.checked_sub(code.fixed_slots()) {
+                None => code.variable(slot),
+                Some(dynamic) => frame.dynamic.get(dynamic).copied().flatten(),
+            };
+            if !frame.fragment(slot).is_empty() && !shown.contains(&variable_id) {
+                shown.push(variable_id);
+                out.extend_from_slice(frame.fragment(slot));
+            }
+        }
+        shown.len() as u64
     }
 
     #[inline]
@@ -220,6 +284,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             return Err(Malformed);
         }
         C::step(out, frame.path_id, line);
+        frame.line = line;
         self.counts.steps += 1;
         if frame.repeats_names {
             return self.show_first_of_each_name(out);

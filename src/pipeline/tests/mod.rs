@@ -1,5 +1,6 @@
 //! The pipeline as a whole, from producers to files, held against the official reader.
 
 mod faults;
+mod parts;
 mod recording;
 pub(crate) mod support;
