@@ -32,6 +32,7 @@ use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{PATIENCE, Supervisor};
 use super::tables::Tables;
 
+mod finish;
 mod parts;
 
 /// Name of this stage in failures.
@@ -43,9 +44,6 @@ const PROVISIONAL_DEPTH: usize = 2_000;
 
 /// So many new streams since the last pull bring the next one forward: short-lived threads must not pile up.
 const NEW_STREAMS_PER_PULL: usize = 256;
-
-/// Times a stop looks again for chunks of threads that are still recording.
-const STOP_PULLS: usize = 64;
 
 /// The encoder's ends of its channels.
 #[derive(Debug)]
@@ -448,6 +446,7 @@ impl Encoding {
         }
         self.tick = None;
         self.pull(inbox)?;
+        self.watch_the_size()?;
         self.cut_all();
         if self.unmarked {
             let (reply, answer) = flume::bounded(1);
@@ -455,51 +454,5 @@ impl Encoding {
             self.tick = Some(answer);
         }
         Ok(())
-    }
-
-    fn finish(&mut self, inbox: &EncoderInbox, exit: Exit) -> RecorderResult<()> {
-        for _ in 0..STOP_PULLS {
-            if !self.pull(inbox)? {
-                break;
-            }
-        }
-        let ids: Vec<u32> = self.streams.keys().copied().collect();
-        for id in ids {
-            self.finish_stream(id, if id == 0 { exit } else { Exit::Unknown })?;
-        }
-        Ok(())
-    }
-
-    fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        stream.meter.shared.open.store(None);
-        if id != 0 && !stream.cut && stream.buffer.is_none() {
-            let meter = Arc::clone(&stream.meter);
-            self.parts.meters.forget(&meter);
-            self.streams.remove(&id);
-            return Ok(());
-        }
-        let mut buffer = match stream.buffer.take() {
-            Some(buffer) => buffer,
-            None => self.buffer()?,
-        };
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        stream.encoder.finish(exit, &mut buffer.raw);
-        stream.meter.set_counts(stream.encoder.counts());
-        let meter = Arc::clone(&stream.meter);
-        self.send(id, buffer, Vec::new());
-        self.streams.remove(&id);
-        let ordinal = self.ordinal();
-        self.parts.output.pass(ordinal, WriterWork::Finish(meter));
-        Ok(())
-    }
-
-    /// After a failure: what is encoded already still goes to the writer, balanced, if that still works.
-    fn salvage(&mut self) {
-        let ids: Vec<u32> = self.streams.keys().copied().collect();
-        for id in ids {
-            // Without a free buffer a stream keeps the provisional end of its last segment.
-            let _ = self.finish_stream(id, Exit::Unknown);
-        }
     }
 }

@@ -31,7 +31,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
 #[pyo3(signature = (
     on_recorder_error=None, require_trace=None, keep_partial_trace=None, log_level=None, log_file=None, json_errors=None,
     io_capture_line_proxies=None, io_capture_fd_fallback=None, module_name_from_globals=None,
-    propagate_script_exit=None, *, values=None, events=None, pipeline=None, durability=None
+    propagate_script_exit=None, *, values=None, events=None, pipeline=None, durability=None,
+    limits=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "the signature is public contract")]
 fn configure_policy(
@@ -49,6 +50,7 @@ fn configure_policy(
     events: Option<&Bound<'_, PyDict>>,
     pipeline: Option<&Bound<'_, PyDict>>,
     durability: Option<&Bound<'_, PyDict>>,
+    limits: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<()> {
     let log_file = log_file.map(|path| path.to_string_lossy().into_owned());
     let mut layer = Layer::default();
@@ -69,7 +71,7 @@ fn configure_policy(
         }
     }
     for (section, entries) in
-        [("values", values), ("events", events), ("pipeline", pipeline), ("durability", durability)]
+        [("values", values), ("events", events), ("pipeline", pipeline), ("durability", durability), ("limits", limits)]
     {
         for (name, value) in entries.into_iter().flatten() {
             let name: String = name.extract()?;

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use super::model::{Globals, OnFull, OnRecorderError, RecorderPolicy};
 use super::units::{format_duration, parse_duration, parse_size};
+use crate::pipeline::limits::OnReached;
 
 /// A value as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +133,7 @@ macro_rules! stored_integers {
         }
     )+};
 }
-stored_integers!(usize i32);
+stored_integers!(usize i32 u64);
 
 impl Stored for Duration {
     fn load(accepted: &Literal) -> Option<Self> {
@@ -185,6 +186,7 @@ macro_rules! words {
 words!(OnRecorderError: "abort" = Abort, "disable" = Disable);
 words!(Globals: "referenced" = Referenced, "all" = All, "off" = Off);
 words!(OnFull: "block" = Block, "drop" = Drop);
+words!(OnReached: "stop" = Stop, "rotate" = Rotate);
 
 /// One setting: its name, what it takes, and where it lives in [`RecorderPolicy`].
 pub struct Key {
@@ -279,10 +281,15 @@ keys! {
     pipeline.compression_threads: Rule::Integer(0, 64);
     pipeline.segment_bytes: Rule::Size("64KiB", "64MiB");
     durability.flush_interval: Rule::Duration("10ms", "1h");
+    limits.max_bytes: Rule::Size("0B", "1024GiB");
+    limits.max_steps: Rule::Integer(0, 1_000_000_000_000);
+    limits.max_duration: Rule::Duration("0s", "8760h");
+    limits.min_free_disk: Rule::Size("0B", "1024GiB");
+    limits.on_reached: Rule::Word(OnReached::WORDS);
 }
 
 /// Sections that are planned and that this version refuses rather than ignores.
-pub const UNSUPPORTED_SECTIONS: [&str; 6] = ["sampling", "ring", "triggers", "limits", "output", "processes"];
+pub const UNSUPPORTED_SECTIONS: [&str; 5] = ["sampling", "ring", "triggers", "output", "processes"];
 
 /// The key of this name; a name without a section belongs to `[recorder]`.
 pub fn find(name: &str) -> Option<&'static Key> {

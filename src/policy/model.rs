@@ -8,6 +8,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::pipeline::limits::Limits;
+
 /// Everything that can be set, by section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecorderPolicy {
@@ -23,6 +25,8 @@ pub struct RecorderPolicy {
     pub pipeline: PipelineSection,
     /// `[durability]`: what a killed process may lose.
     pub durability: DurabilitySection,
+    /// `[limits]`: how large a recording, or a part of it, may become.
+    pub limits: Limits,
 }
 
 /// `[recorder]`, the classic keys.

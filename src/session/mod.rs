@@ -129,6 +129,7 @@ fn build_tracer(
         compression_level: policy.pipeline.compression_level,
         compression_threads: policy.pipeline.compression_threads,
         flush_interval: policy.durability.flush_interval,
+        limits: policy.limits.clone(),
         ..PipelineConfig::new(out_dir, options.format, program.absolute_program())
     };
     let pipeline = py.detach(|| Pipeline::spawn(config, Arc::clone(&tables), Arc::new(FsStorage)))?;

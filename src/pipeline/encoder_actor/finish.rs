@@ -1,0 +1,62 @@
+//! The end of a recording and of single streams.
+//!
+//! Invariants:
+//! - A stream that has written something ends balanced; one that has not leaves nothing behind.
+//! - Whatever is finished tells the writer that no more will come, so that it can close the file.
+
+use std::sync::Arc;
+
+use super::{EncoderInbox, Encoding, WriterWork};
+use crate::errors::RecorderResult;
+use crate::pipeline::model::Exit;
+
+/// Times a stop looks again for chunks of threads that are still recording.
+const STOP_PULLS: usize = 64;
+
+impl Encoding {
+    pub(super) fn finish(&mut self, inbox: &EncoderInbox, exit: Exit) -> RecorderResult<()> {
+        for _ in 0..STOP_PULLS {
+            if !self.pull(inbox)? {
+                break;
+            }
+        }
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            self.finish_stream(id, if id == 0 { exit } else { Exit::Unknown })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        stream.meter.shared.open.store(None);
+        if id != 0 && !stream.cut && stream.buffer.is_none() {
+            let meter = Arc::clone(&stream.meter);
+            self.parts.meters.forget(&meter);
+            self.streams.remove(&id);
+            return Ok(());
+        }
+        let mut buffer = match stream.buffer.take() {
+            Some(buffer) => buffer,
+            None => self.buffer()?,
+        };
+        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
+        stream.encoder.finish(exit, &mut buffer.raw);
+        stream.meter.set_counts(stream.encoder.counts());
+        let meter = Arc::clone(&stream.meter);
+        self.send(id, buffer, Vec::new());
+        self.streams.remove(&id);
+        let ordinal = self.ordinal();
+        self.parts.output.pass(ordinal, WriterWork::Finish(meter));
+        Ok(())
+    }
+
+    /// After a failure: what is encoded already still goes to the writer, balanced, if that still works.
+    pub(super) fn salvage(&mut self) {
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            // Without a free buffer a stream keeps the provisional end of its last segment.
+            let _ = self.finish_stream(id, Exit::Unknown);
+        }
+    }
+}
