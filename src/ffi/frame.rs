@@ -175,6 +175,17 @@ impl<'a> Frame<'a> {
         }
     }
 
+    /// The instruction that is executing, as far as it tells instructions of one code object apart; `None` where that is
+    /// not known without making objects.
+    #[inline]
+    pub fn instruction(self) -> Option<usize> {
+        match self {
+            // SAFETY: a live frame.
+            Self::Fast(frame) => Some(unsafe { (*frame.pointer).instruction } as usize),
+            Self::Public(_) => None,
+        }
+    }
+
     /// The line that is executing, 0 if there is none.
     pub fn line(self) -> u32 {
         // SAFETY: a live frame.

@@ -8,6 +8,7 @@
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
+//! | `stream`, `retype` | watching the program's own streams |
 //! | `stack` | running code without the recorder's frames below it |
 //! | `signals`, `priority` | what worker threads ask of the operating system |
 //! | `chunk` | a buffer written by one thread and read by another |
@@ -26,8 +27,10 @@ pub mod object;
 pub mod priority;
 pub mod probe;
 pub mod python_types;
+mod retype;
 pub mod signals;
 pub mod stack;
+pub mod stream;
 
 /// A borrowed object as a pyo3 reference (a new strong reference).
 pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py, PyAny> {

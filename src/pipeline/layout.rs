@@ -75,9 +75,34 @@ pub mod output {
     pub const STDERR: u8 = 1;
     pub const STDIN: u8 = 2;
 
+    /// The chunk ends with a newline.
+    pub const NEWLINE: u8 = 1;
+    /// The program flushed the stream after it.
+    pub const FLUSH: u8 = 2;
+    /// The thread went on to another line.
+    pub const STEP_BOUNDARY: u8 = 4;
+    /// It had waited long enough.
+    pub const TIME_SPLIT: u8 = 8;
+    /// The program read it.
+    pub const INPUT: u8 = 16;
+    /// It was seen at the file descriptor only.
+    pub const MIRROR: u8 = 32;
+    /// It holds bytes that are no text, as `\xNN`, or lone surrogates, as `\uNNNN`.
+    pub const ESCAPED: u8 = 64;
+    /// The policy's limit cut it short.
+    pub const TRUNCATED: u8 = 128;
+
     /// Bits of the flags byte, with the names they have in the event's metadata.
-    pub const FLAGS: [(u8, &str); 6] =
-        [(1, "newline"), (2, "flush"), (4, "step_boundary"), (8, "time_split"), (16, "input"), (32, "mirror")];
+    pub const FLAGS: [(u8, &str); 8] = [
+        (NEWLINE, "newline"),
+        (FLUSH, "flush"),
+        (STEP_BOUNDARY, "step_boundary"),
+        (TIME_SPLIT, "time_split"),
+        (INPUT, "input"),
+        (MIRROR, "mirror"),
+        (ESCAPED, "escaped"),
+        (TRUNCATED, "truncated"),
+    ];
     /// `code` of an `OUTPUT` record whose origin is not known.
     pub const NO_CODE: u32 = u32::MAX;
 }

@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod code_entry;
 pub mod inject;
+pub mod io_capture;
 pub mod namespace;
 pub mod slots;
 pub mod thread;

@@ -18,12 +18,15 @@ use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::ffi::object::{Kind, Obj};
 use crate::monitoring::CodeObjectWrapper;
-use crate::pipeline::layout::{LossCause, Put, record, value as tag};
+use crate::pipeline::layout::{LossCause, Put, output, record, value as tag};
 use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
 use crate::runtime::code_entry::{Namespace, TracedCode};
+use crate::runtime::io_capture::batch::{Batch, Origin};
+use crate::runtime::io_capture::observe::Totals;
 use crate::runtime::namespace::{NamespaceView, Shown, Sink};
 use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::tracer::filtering::{self, NameDecisions};
+use crate::runtime::tracer::io::LineCache;
 use crate::runtime::tracer::shared::Shared;
 use crate::runtime::value::{Snapshotter, dropped, redacted};
 use crate::trace_filter::{ValueAction, ValueKind};
@@ -34,6 +37,9 @@ thread_local! {
 
 /// How long one wait for room in the queue lasts before the state of the pipeline is looked at again.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
+
+/// Bytes of output that are sent on without waiting for the end of the line.
+const LONGEST_CHUNK: usize = 64 * 1024;
 
 /// A frame on the shadow stack.
 #[derive(Debug)]
@@ -76,6 +82,8 @@ pub struct ThreadRecorder {
     lost_events: u64,
     /// The frames that ran already when this thread's first event came have been entered.
     joined: bool,
+    batch: Batch,
+    pub(super) lines: LineCache,
 }
 
 /// Runs `work` with the calling thread's recorder of this session, made if need be.
@@ -120,6 +128,8 @@ impl ThreadRecorder {
             kept_floor: 0,
             lost_events: 0,
             joined: false,
+            batch: Batch::default(),
+            lines: LineCache::default(),
         }
     }
 
@@ -154,7 +164,7 @@ impl ThreadRecorder {
 
     /// A frame starts or goes on.
     pub fn enter(&mut self, frame: Frame<'_>, code: &TracedCode, entry: &Entry<'_>) -> Result<(), Box<RecorderError>> {
-        self.resume_after_loss();
+        self.before_event();
         self.join_running_callers(frame)?;
         self.push_frame(frame, code, entry)?;
         self.publish();
@@ -260,7 +270,7 @@ impl ThreadRecorder {
 
     /// A line is about to run. `late` frames (already running when recording began) are entered first.
     pub fn step(&mut self, frame: Frame<'_>, code: &TracedCode, line: u32) -> Result<(), Box<RecorderError>> {
-        self.resume_after_loss();
+        self.before_event();
         if !self.bring_to_top(frame.id()) {
             self.join_running_callers(frame)?;
             self.push_frame(frame, code, &Entry::Call)?;
@@ -339,7 +349,7 @@ impl ThreadRecorder {
 
     /// The frame is left (return, yield, unwind). Frames that are not on the stack are none of ours.
     pub fn leave(&mut self, frame: Frame<'_>, code: &TracedCode, value: Obj<'_>, raised: bool) {
-        self.resume_after_loss();
+        self.before_event();
         if !self.bring_to_top(frame.id()) {
             self.publish();
             return;
@@ -368,6 +378,7 @@ impl ThreadRecorder {
     /// Closes every frame of the stack.
     pub fn close(&mut self) {
         self.out.clear();
+        self.end_output(output::STEP_BOUNDARY);
         while !self.stack.is_empty() {
             self.out.put_u8(record::RETURN);
             self.out.put_u8(tag::NONE);
@@ -421,12 +432,47 @@ impl ThreadRecorder {
         self.lost_events += 1;
     }
 
-    /// If events were lost: says so, and sends the stack as it is now.
+    /// Before an event: what this thread wrote comes first; and if events were lost: says so, and sends the stack as it
+    /// is now.
     #[inline]
-    fn resume_after_loss(&mut self) {
+    fn before_event(&mut self) {
+        if self.batch.is_pending() {
+            self.end_output(output::STEP_BOUNDARY);
+        }
         if self.lost_events > 0 {
             self.send_stack_again();
         }
+    }
+
+    /// Adds to the chunk of output that this thread is writing.
+    pub fn output(&mut self, totals: &Totals, origin: Origin, add: impl FnOnce(&mut String) -> u8) {
+        if self.lost_events > 0 {
+            self.send_stack_again();
+        }
+        if let Some(reason) = self.batch.must_end_before(origin) {
+            self.end_output(reason);
+        }
+        let before = self.batch.size();
+        self.batch.add(origin, add);
+        totals.count(origin.stream, self.batch.size() - before);
+        if self.batch.ends_with_newline() || self.batch.size() >= LONGEST_CHUNK {
+            self.end_output(0);
+        } else if self.batch.is_due() {
+            self.end_output(output::TIME_SPLIT);
+        }
+    }
+
+    /// The program flushed this stream: its chunk is complete.
+    pub fn flush_output(&mut self, stream: u8) {
+        if self.batch.is_of(stream) {
+            self.end_output(output::FLUSH);
+        }
+    }
+
+    #[cold]
+    fn end_output(&mut self, reason: u8) {
+        self.batch.end(reason, &mut self.out);
+        self.publish();
     }
 
     #[cold]
@@ -455,6 +501,18 @@ impl ThreadRecorder {
             if let Some(view) = &mut frame.namespace {
                 view.invalidate();
             }
+        }
+    }
+}
+
+impl Drop for ThreadRecorder {
+    /// The thread ends: what it wrote last is still to be sent.
+    fn drop(&mut self) {
+        self.out.clear();
+        self.batch.end(output::STEP_BOUNDARY, &mut self.out);
+        if !self.out.is_empty() {
+            // There is nobody left to wait for room.
+            let _ = self.producer.push(&self.out);
         }
     }
 }

@@ -22,6 +22,7 @@ use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::policy::model::{OnFull, RecorderPolicy};
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::{Injection, Stage};
+use crate::runtime::io_capture::Capture;
 use crate::runtime::thread::{forget_recorder, release_recorder, with_recorder};
 use crate::runtime::tracer::RuntimeTracer;
 use crate::runtime::tracer::filtering::Opcodes;
@@ -32,7 +33,7 @@ use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
 
 pub mod bootstrap;
 
-use bootstrap::{filesystem, filters, metadata};
+use bootstrap::{filesystem, filters, io, metadata};
 
 static ACTIVE: Mutex<Option<Session>> = Mutex::new(None);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -42,6 +43,8 @@ struct Session {
     tracer: Arc<RuntimeTracer>,
     policy: Arc<RecorderPolicy>,
     filters: Vec<FilterSummary>,
+    /// The program's streams, while they are watched.
+    capture: Option<Capture>,
 }
 
 fn active() -> MutexGuard<'static, Option<Session>> {
@@ -75,6 +78,8 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
     let script = options.activation_path.clone().or_else(|| program.script());
     let chain = filters::chain(&filters::runtime_paths(py)?, options.framework, script.as_deref(), &options.filters)?;
     let summaries = chain.summaries();
+    let io_filter = chain.io();
+    let whole_program = io::is_whole_program(options.activation_path.as_deref(), program.script().as_deref());
     let out_dir = filesystem::prepare_trace_dir(&options.path)?;
     if let Some(reason) = ffi::probe::decide_frame_access(py) {
         tracing::info!(%reason, "frames are read through the public API");
@@ -93,7 +98,8 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
         discard(py, &tracer);
         return Err(error);
     }
-    *active() = Some(Session { tracer, policy, filters: summaries });
+    let capture = io::watch(py, tracer.shared(), &policy, &io_filter, whole_program);
+    *active() = Some(Session { tracer, policy, filters: summaries, capture });
     Ok(())
 }
 
@@ -185,7 +191,9 @@ pub fn flush(py: Python<'_>) -> RecorderResult<()> {
 /// # Errors
 /// The failure of the pipeline, or `ERR_TRACE_MISSING` if the policy requires a trace and nothing was recorded.
 pub fn stop(py: Python<'_>, exit_code: Option<i64>) -> RecorderResult<()> {
-    let Some(session) = active().take() else { return Ok(()) };
+    let Some(mut session) = active().take() else { return Ok(()) };
+    // First of all: nothing the recorder does from here on is the program's.
+    drop(session.capture.take());
     let result = finish(py, &session, exit_code);
     logging::set_trace_id(None);
     result
@@ -257,6 +265,9 @@ fn final_metadata(session: &Session, exit_code: Option<i64>) -> Map<String, Valu
 pub fn forget_after_fork(py: Python<'_>) {
     install::silence(py);
     let _ = install::uninstall_tracer(py);
+    if let Some(capture) = active().as_mut().and_then(|session| session.capture.take()) {
+        capture.abandon(py);
+    }
     forget_recorder();
     std::mem::forget(active().take());
 }

@@ -107,7 +107,7 @@ mod tests {
             path_id: Some(2),
             line: 30,
             frame_id: u64::MAX,
-            flags: 1 | 8 | 128,
+            flags: output::NEWLINE | output::TIME_SPLIT,
         };
         assert_eq!(
             metadata_text(&output, &mut buffer),

@@ -1,8 +1,10 @@
-//! The tracer that records: composed of `filtering` (what to record), `events` (the callbacks), `lifecycle` (start,
+//! The tracer that records: composed of `filtering` (what to record), `events` (the callbacks), `io` (output and
+//! input), `lifecycle` (start,
 //! failure, end) around the threads' recorders (`runtime::thread`).
 
 pub mod events;
 pub mod filtering;
+pub mod io;
 pub mod lifecycle;
 pub mod shared;
 

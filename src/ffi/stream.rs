@@ -1,0 +1,405 @@
+//! The methods of a watched stream: the stream's own method first, then a report of what went through.
+//!
+//! Invariants:
+//! - What the program gets (result or exception) is what the stream's own method gives; a report never changes it.
+//! - No Python frame, tuple or string is made per call. Arguments are read, not converted.
+//! - A stream that is not watched (after [`unwatch`], or an instance of a subclass the program made of ours) behaves
+//!   as its own type says.
+//! - Nothing of the table is borrowed while a stream's own method runs: it may give up the GIL.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
+use pyo3::types::{PyType, PyTypeMethods};
+
+use super::object::{Kind, Obj};
+use super::retype;
+use crate::runtime::io_capture::observe;
+
+/// What goes through a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layer {
+    /// `str`, e.g. a `TextIOWrapper`.
+    Text,
+    /// The buffer below: only what does not come from the text layer is reported.
+    Bytes,
+}
+
+/// What a method does, as far as we care.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Act {
+    /// Its argument is written.
+    Write,
+    /// Its result is what was read.
+    Read,
+    /// Its result says how much of its argument was filled.
+    Fill,
+    Flush,
+    /// It may write what the text layer holds back, which was reported already.
+    Shield,
+}
+
+struct Watched {
+    object: *mut PyObject,
+    original: *mut PyObject,
+    ours: *mut PyObject,
+    stream: u8,
+    layer: Layer,
+    native: bool,
+    methods: [*mut PyObject; METHODS.len()],
+}
+
+#[derive(Default)]
+struct Table(Vec<Watched>);
+
+static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
+
+thread_local! {
+    /// The text stream whose method this thread is in, as an address; 0 outside.
+    static INSIDE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// What a call needs to know of a watched stream.
+#[derive(Clone, Copy)]
+struct Found {
+    method: *mut PyObject,
+    stream: u8,
+    layer: Layer,
+    native: bool,
+}
+
+fn find(object: *mut PyObject, index: usize) -> Option<Found> {
+    // SAFETY: null or valid while the GIL is held: `watch` and `unwatch` replace it with the GIL held, and nobody keeps
+    // a reference across a call.
+    let table = unsafe { TABLE.load(Ordering::Acquire).as_ref()? };
+    let watched = table.0.iter().find(|watched| ptr::eq(watched.object, object))?;
+    let method = watched.methods[index];
+    (!method.is_null()).then_some(Found {
+        method,
+        stream: watched.stream,
+        layer: watched.layer,
+        native: watched.native,
+    })
+}
+
+/// Watches a stream object as number `stream` (see `pipeline::layout::output`). Objects that are watched already stay
+/// as they are.
+///
+/// # Errors
+/// The object cannot be watched; then it is untouched.
+pub fn watch(object: &Bound<'_, PyAny>, stream: u8, layer: Layer) -> PyResult<()> {
+    if is_watched(object) {
+        return Ok(());
+    }
+    let original = object.get_type();
+    if original.mro().iter().any(|ty| retype::base_of(ty.as_ptr() as usize).is_some()) {
+        return Err(PyTypeError::new_err("a class derived from a watched stream's"));
+    }
+    let native = retype::is_native(&original);
+    let ours = retype::subtype(&original, |ours| fill(ours, &original))?;
+    let mut methods = [ptr::null_mut(); METHODS.len()];
+    for (slot, definition) in methods.iter_mut().zip(&METHODS) {
+        if let Some(method) = original.getattr_opt(name_of(definition))? {
+            *slot = method.into_ptr();
+        }
+    }
+    let entry = Watched {
+        object: object.clone().into_ptr(),
+        original: original.clone().into_any().into_ptr(),
+        ours: ours.clone().into_any().into_ptr(),
+        stream,
+        layer,
+        native,
+        methods,
+    };
+    if let Err(error) = retype::set_type(object, &original, &ours) {
+        release(entry);
+        return Err(error);
+    }
+    with_table(|table| table.0.push(entry));
+    Ok(())
+}
+
+/// Gives every stream its own type back, except those whose type the program has changed meanwhile.
+pub fn unwatch(py: Python<'_>) {
+    let pointer = TABLE.swap(ptr::null_mut(), Ordering::AcqRel);
+    if pointer.is_null() {
+        return;
+    }
+    // SAFETY: the pointer came from `Box::into_raw`; with the GIL held nobody is reading it.
+    let table = unsafe { Box::from_raw(pointer) };
+    for watched in table.0 {
+        // SAFETY: the entry owns references to all three.
+        let (object, original, ours) = unsafe {
+            (
+                Bound::from_borrowed_ptr(py, watched.object),
+                Bound::from_borrowed_ptr(py, watched.original).cast_into_unchecked::<PyType>(),
+                Bound::from_borrowed_ptr(py, watched.ours).cast_into_unchecked::<PyType>(),
+            )
+        };
+        if object.get_type().is(&ours)
+            && let Err(error) = retype::set_type(&object, &ours, &original)
+        {
+            tracing::debug!(%error, "a stream keeps its subtype");
+        }
+        drop((object, original, ours));
+        release(watched);
+    }
+}
+
+fn is_watched(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: as in `find`.
+    let table = unsafe { TABLE.load(Ordering::Acquire).as_ref() };
+    table.is_some_and(|table| table.0.iter().any(|watched| ptr::eq(watched.object, object.as_ptr())))
+}
+
+fn with_table(change: impl FnOnce(&mut Table)) {
+    let pointer = TABLE.load(Ordering::Acquire);
+    if pointer.is_null() {
+        let mut table = Box::<Table>::default();
+        change(&mut table);
+        TABLE.store(Box::into_raw(table), Ordering::Release);
+    } else {
+        // SAFETY: valid, and with the GIL held nobody else refers to it.
+        change(unsafe { &mut *pointer });
+    }
+}
+
+fn release(watched: Watched) {
+    // SAFETY: the entry owned these references; the GIL is held.
+    unsafe {
+        for reference in [watched.object, watched.original, watched.ours].into_iter().chain(watched.methods) {
+            ffi::Py_XDECREF(reference);
+        }
+    }
+}
+
+/// Puts our methods into a new subtype, where its base has them.
+fn fill<'py>(ours: &Bound<'py, PyType>, original: &Bound<'py, PyType>) -> PyResult<()> {
+    let py = ours.py();
+    for (index, definition) in METHODS.iter().enumerate() {
+        if !original.hasattr(name_of(definition))? {
+            continue;
+        }
+        // SAFETY: the definition is static. A descriptor of `object` accepts every instance; `entry` looks at the type.
+        let descriptor = unsafe {
+            let definition = (&raw const DEFINITIONS.0[index]).cast_mut();
+            Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(&raw mut ffi::PyBaseObject_Type, definition))?
+        };
+        ours.setattr(name_of(definition), descriptor)?;
+    }
+    Ok(())
+}
+
+/// The method that the object's own type has under this name: a new reference, or null with an exception set.
+unsafe fn own_method(object: *mut PyObject, index: usize) -> *mut PyObject {
+    // SAFETY: GIL held; the MRO of a live type is a tuple of types.
+    unsafe {
+        let mut ty = ffi::Py_TYPE(object);
+        let order = (*ty).tp_mro;
+        for position in 0..ffi::PyTuple_GET_SIZE(order) {
+            if let Some(base) = retype::base_of(ffi::PyTuple_GET_ITEM(order, position) as usize) {
+                ty = base as *mut ffi::PyTypeObject;
+                break;
+            }
+        }
+        ffi::PyObject_GetAttrString(ty.cast(), METHODS[index].0.as_ptr())
+    }
+}
+
+/// Calls `method(object, *args)`.
+unsafe fn forward(
+    method: *mut PyObject,
+    object: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    const INLINE: usize = 6;
+    // SAFETY: CPython passes `count` positional arguments and one per name; the first element is spare room.
+    unsafe {
+        let total = count as usize + if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) as usize };
+        let flags = (count as usize + 1) | ffi::PY_VECTORCALL_ARGUMENTS_OFFSET;
+        if total <= INLINE {
+            let mut all = [ptr::null_mut(); INLINE + 2];
+            all[1] = object;
+            ptr::copy_nonoverlapping(args, all.as_mut_ptr().add(2), total);
+            return ffi::PyObject_Vectorcall(method, all.as_ptr().add(1), flags, names);
+        }
+        let mut all = vec![ptr::null_mut(), object];
+        all.extend_from_slice(std::slice::from_raw_parts(args, total));
+        ffi::PyObject_Vectorcall(method, all.as_ptr().add(1), flags, names)
+    }
+}
+
+unsafe fn entry<const INDEX: usize>(
+    object: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: CPython calls this with the GIL held, a live object and valid arguments.
+    unsafe {
+        let Some(found) = find(object, INDEX) else {
+            let method = own_method(object, INDEX);
+            if method.is_null() {
+                return method;
+            }
+            let result = forward(method, object, args, count, names);
+            ffi::Py_DECREF(method);
+            return result;
+        };
+        let outer = INSIDE.get();
+        let reported = match found.layer {
+            // A class of the program may reach itself again; C code of a stream does not, so that must be a signal
+            // handler or the like.
+            Layer::Text => found.native || outer != object as usize,
+            Layer::Bytes => outer == 0,
+        };
+        if found.layer == Layer::Text {
+            INSIDE.set(object as usize);
+        }
+        // The table may go while the method runs.
+        ffi::Py_INCREF(found.method);
+        let result = forward(found.method, object, args, count, names);
+        ffi::Py_DECREF(found.method);
+        INSIDE.set(outer);
+        if !result.is_null() && reported {
+            let first = (count > 0 || !names.is_null()).then(|| Obj::borrow(*args)).flatten();
+            // A panic must not cross into the interpreter; what it interrupted is a report, which is lost.
+            let _ = catch_unwind(AssertUnwindSafe(|| report(METHODS[INDEX].1, found, first, result)));
+        }
+        result
+    }
+}
+
+/// Tells what went through. Runs no Python code.
+unsafe fn report(act: Act, found: Found, argument: Option<Obj<'_>>, result: *mut PyObject) {
+    // SAFETY: the result is alive until `entry` returns it; so is the argument.
+    unsafe {
+        match (act, argument) {
+            (Act::Write, Some(argument)) => {
+                // A file may take less than all; for text the number is of characters, and it is always all.
+                let taken = if found.layer == Layer::Bytes { Some(count(result)) } else { None };
+                data(argument, taken, |data| observe::written(found.stream, data));
+            }
+            (Act::Flush, _) => observe::flushed(found.stream),
+            (Act::Read, _) => {
+                if let Some(result) = Obj::borrow(result) {
+                    data(result, None, |data| observe::read(found.stream, data));
+                }
+            }
+            (Act::Fill, Some(argument)) => {
+                data(argument, Some(count(result)), |data| observe::read(found.stream, data));
+            }
+            (Act::Write | Act::Fill | Act::Shield, _) => {}
+        }
+    }
+}
+
+/// The number a method returned; 0 for anything else (`None`: nothing was possible without waiting).
+unsafe fn count(result: *mut PyObject) -> usize {
+    // SAFETY: a live object, an int where it is read as one.
+    unsafe {
+        if ffi::PyLong_Check(result) == 0 {
+            return 0;
+        }
+        let count = ffi::PyLong_AsSsize_t(result);
+        if count < 0 {
+            ffi::PyErr_Clear();
+        }
+        usize::try_from(count).unwrap_or(0)
+    }
+}
+
+/// Text or bytes of an object; nothing for what has to run code to tell.
+unsafe fn data(object: Obj<'_>, limit: Option<usize>, look: impl FnOnce(observe::Data<'_>)) {
+    match object.kind() {
+        (Kind::Str, _) => look(observe::Data::Text(object.text())),
+        (Kind::Bytes, _) => {
+            let bytes = object.bytes_value();
+            look(observe::Data::Bytes(&bytes[..bytes.len().min(limit.unwrap_or(usize::MAX))]));
+        }
+        _ => {
+            // SAFETY: GIL held; only types written in C are asked, whose buffers run no Python code.
+            unsafe {
+                let ty = Bound::from_borrowed_ptr(Python::assume_attached(), object.ty().as_ptr().cast());
+                if !retype::is_native(&ty.cast_into_unchecked()) {
+                    return;
+                }
+                let mut view = std::mem::zeroed::<ffi::Py_buffer>();
+                if ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, ffi::PyBUF_SIMPLE) != 0 {
+                    ffi::PyErr_Clear();
+                    return;
+                }
+                let length = (view.len as usize).min(limit.unwrap_or(usize::MAX));
+                if length > 0 {
+                    look(observe::Data::Bytes(std::slice::from_raw_parts(view.buf.cast::<u8>(), length)));
+                }
+                ffi::PyBuffer_Release(&raw mut view);
+            }
+        }
+    }
+}
+
+fn name_of(method: &(&'static CStr, Act)) -> &'static str {
+    // The names below are ASCII.
+    method.0.to_str().unwrap_or_default()
+}
+
+macro_rules! methods {
+    ($($index:literal: $name:ident $act:ident,)+) => {
+        const METHODS: [(&CStr, Act); [$($index),+].len()] = [$((
+            match CStr::from_bytes_with_nul(concat!(stringify!($name), "\0").as_bytes()) {
+                Ok(name) => name,
+                Err(_) => c"",
+            },
+            Act::$act,
+        ),)+];
+
+        $(unsafe extern "C" fn $name(
+            object: *mut PyObject,
+            args: *const *mut PyObject,
+            count: Py_ssize_t,
+            names: *mut PyObject,
+        ) -> *mut PyObject {
+            // SAFETY: called by CPython as a method with these arguments.
+            unsafe { entry::<$index>(object, args, count, names) }
+        })+
+
+        static DEFINITIONS: Definitions = Definitions([$(ffi::PyMethodDef {
+            ml_name: concat!(stringify!($name), "\0").as_ptr().cast(),
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: $name },
+            ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
+            ml_doc: ptr::null(),
+        },)+]);
+    };
+}
+
+struct Definitions([ffi::PyMethodDef; METHODS.len()]);
+
+// SAFETY: immutable after initialisation; CPython only reads method definitions.
+unsafe impl Sync for Definitions {}
+
+methods! {
+    0: write Write,
+    1: flush Flush,
+    2: read Read,
+    3: readline Read,
+    4: read1 Read,
+    5: readinto Fill,
+    6: readinto1 Fill,
+    7: close Shield,
+    8: detach Shield,
+    9: seek Shield,
+    10: tell Shield,
+    11: truncate Shield,
+    12: reconfigure Shield,
+    13: readall Read,
+}

@@ -1,0 +1,88 @@
+//! What the program writes and reads: watched where it goes through, attributed to the line that caused it.
+//!
+//! ```text
+//! sys.stdout.write ──► ffi::stream (own method, then report) ──► observe ──► tracer::io ──► ThreadRecorder
+//!                                                                which line?    batch → OUTPUT record
+//! ```
+//!
+//! Invariants:
+//! - The program's streams stay its own objects (see `ffi::retype`); what it sees of them does not change.
+//! - What the program reads and writes passes first and is recorded afterwards, whatever becomes of the recording.
+//! - A stream that the program put in place of another is left alone: replaced streams are not resurrected.
+
+use std::sync::Arc;
+
+use pyo3::prelude::*;
+use pyo3::types::PyAnyMethods;
+
+pub mod batch;
+pub mod decode;
+pub mod observe;
+
+pub use observe::Sink;
+
+use crate::ffi::stream::{self, Layer};
+use crate::pipeline::layout::output;
+
+/// Names in `sys`, by number of the stream.
+const NAMES: [(u8, &str); 3] = [(output::STDOUT, "stdout"), (output::STDERR, "stderr"), (output::STDIN, "stdin")];
+
+/// Watches the program's streams for as long as it lives.
+#[derive(Debug)]
+pub struct Capture {
+    sink: Arc<Sink>,
+}
+
+impl Capture {
+    /// Begins to watch the streams `sink` wants.
+    pub fn install(py: Python<'_>, sink: Arc<Sink>) -> Self {
+        observe::publish(Some(Arc::clone(&sink)));
+        for (number, name) in NAMES {
+            if sink.wants(number)
+                && let Err(error) = watch(py, number, name)
+            {
+                tracing::info!(%error, "sys.{name} is not recorded");
+            }
+        }
+        Self { sink }
+    }
+
+    /// What was recorded, for the metadata.
+    pub fn sink(&self) -> &Arc<Sink> {
+        &self.sink
+    }
+
+    /// In a forked child: gives the streams back and touches nothing of the session.
+    pub fn abandon(self, py: Python<'_>) {
+        stream::unwatch(py);
+        observe::forget();
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        Python::attach(stream::unwatch);
+        observe::finish(&self.sink);
+        observe::publish(None);
+    }
+}
+
+fn watch(py: Python<'_>, number: u8, name: &str) -> PyResult<()> {
+    let Some(object) = py.import("sys")?.getattr_opt(name)?.filter(|object| !object.is_none()) else { return Ok(()) };
+    let io = py.import("_io")?;
+    let is_exactly =
+        |object: &Bound<'_, PyAny>, class: &str| -> PyResult<bool> { Ok(object.get_type().is(&io.getattr(class)?)) };
+    // The buffer first: afterwards the stream is no exact TextIOWrapper any more. Only of an exact one `buffer` is
+    // known to be its own, and reading it to run no code of the program.
+    if is_exactly(&object, "TextIOWrapper")?
+        && let Some(buffer) = object.getattr_opt("buffer")?
+    {
+        for class in ["BufferedWriter", "BufferedReader", "BufferedRandom", "FileIO"] {
+            if is_exactly(&buffer, class)? {
+                stream::watch(&buffer, number, Layer::Bytes)?;
+            }
+        }
+    }
+    stream::watch(&object, number, Layer::Text)
+}

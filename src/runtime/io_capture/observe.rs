@@ -1,0 +1,173 @@
+//! What the watched streams report, on its way to the session.
+//!
+//! Invariants:
+//! - A report never fails and never raises; without a session it goes nowhere.
+//! - What the recorder writes itself (under a `ScopedMute`) is no output of the program.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwapOption;
+
+use super::decode::Decoder;
+use crate::ffi::object::Text;
+use crate::logging;
+use crate::pipeline::layout::output;
+use crate::runtime::tracer::io;
+use crate::runtime::tracer::shared::Shared;
+
+static SINK: ArcSwapOption<Sink> = ArcSwapOption::const_empty();
+
+/// Where a session's output goes.
+#[derive(Debug)]
+pub struct Sink {
+    pub shared: Arc<Shared>,
+    /// By number of the stream.
+    pub streams: [bool; 3],
+    /// The recording is of a whole program: what it writes after its main file has ended belongs to it.
+    pub whole_program: bool,
+    pub totals: Totals,
+    decoders: [Mutex<Decoder>; 3],
+}
+
+/// What was recorded, for the metadata, by number of the stream.
+#[derive(Debug, Default)]
+pub struct Totals {
+    pub chunks: [AtomicU64; 3],
+    pub bytes: [AtomicU64; 3],
+}
+
+/// What went through.
+#[derive(Clone, Copy)]
+pub enum Data<'a> {
+    Text(Text<'a>),
+    Bytes(&'a [u8]),
+}
+
+impl Sink {
+    pub fn new(shared: Arc<Shared>, streams: [bool; 3], whole_program: bool) -> Self {
+        Self { shared, streams, whole_program, totals: Totals::default(), decoders: Default::default() }
+    }
+
+    /// The stream is to be recorded.
+    pub fn wants(&self, stream: u8) -> bool {
+        self.streams.get(usize::from(stream)).is_some_and(|wanted| *wanted)
+    }
+
+    /// Events are recorded now.
+    pub fn is_open(&self) -> bool {
+        let state = &self.shared.state;
+        state.is_recording() && (self.shared.gate.is_open() || (self.whole_program && state.has_recorded()))
+    }
+
+    /// Appends the text of what went through, and says what is special about it.
+    fn put(&self, stream: u8, data: Data<'_>, out: &mut String) -> u8 {
+        let escaped = match data {
+            Data::Text(text) => put_text(text, out),
+            Data::Bytes(bytes) => match self.decoders.get(usize::from(stream)) {
+                Some(decoder) => decoder.lock().unwrap_or_else(PoisonError::into_inner).push(bytes, out),
+                None => false,
+            },
+        };
+        if escaped { output::ESCAPED } else { 0 }
+    }
+}
+
+/// From now on reports go to this session, or nowhere.
+pub(super) fn publish(sink: Option<Arc<Sink>>) {
+    SINK.store(sink);
+}
+
+/// In a forked child: no reports any more. The session is not dropped, it belongs to the parent.
+pub(super) fn forget() {
+    std::mem::forget(SINK.swap(None));
+}
+
+/// The program wrote this.
+pub fn written(stream: u8, data: Data<'_>) {
+    with_sink(|sink| io::record(sink, stream, |out| sink.put(stream, data, out)));
+}
+
+/// The program read this.
+pub fn read(stream: u8, data: Data<'_>) {
+    with_sink(|sink| io::record(sink, stream, |out| sink.put(stream, data, out) | output::INPUT));
+}
+
+/// The program flushed the stream.
+pub fn flushed(stream: u8) {
+    with_sink(|sink| io::flush(sink, stream));
+}
+
+/// What waits for the rest of a character will not get it.
+pub(super) fn finish(sink: &Sink) {
+    for (stream, decoder) in (0u8..).zip(&sink.decoders) {
+        let mut text = String::new();
+        if decoder.lock().unwrap_or_else(PoisonError::into_inner).finish(&mut text) && sink.is_open() {
+            io::record(sink, stream, |out| {
+                out.push_str(&text);
+                output::ESCAPED
+            });
+        }
+    }
+}
+
+fn with_sink(work: impl FnOnce(&Arc<Sink>)) {
+    let sink = SINK.load();
+    if let Some(sink) = &*sink
+        && sink.is_open()
+        && !logging::is_muted()
+    {
+        work(sink);
+    }
+}
+
+/// Appends text; what UTF-8 has no form for is escaped: bytes that Python smuggles through text (U+DC80 to U+DCFF) as
+/// `\xNN`, other lone surrogates as `\uNNNN`. True if there was any.
+fn put_text(text: Text<'_>, out: &mut String) -> bool {
+    let mut escaped = false;
+    let mut push = |unit: u32| match (char::from_u32(unit), unit) {
+        (Some(c), _) => out.push(c),
+        (None, 0xdc80..=0xdcff) => {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "\\x{:02x}", unit - 0xdc00);
+            escaped = true;
+        }
+        (None, _) => {
+            let _ = write!(out, "\\u{unit:04x}");
+            escaped = true;
+        }
+    };
+    match text {
+        Text::Ascii(text) => out.push_str(text),
+        Text::Latin1(units) => units.iter().for_each(|&unit| push(u32::from(unit))),
+        Text::Ucs2(units) => units.iter().for_each(|&unit| push(u32::from(unit))),
+        Text::Ucs4(units) => units.iter().for_each(|&unit| push(unit)),
+    }
+    escaped
+}
+
+impl Totals {
+    /// Counts one chunk.
+    pub fn count(&self, stream: u8, bytes: usize) {
+        let index = usize::from(stream);
+        if let (Some(chunks), Some(total)) = (self.chunks.get(index), self.bytes.get(index)) {
+            chunks.fetch_add(1, Ordering::Relaxed);
+            total.fetch_add(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_without_a_form_in_utf_8_is_escaped_and_said_so() {
+        let mut out = String::new();
+        assert!(!put_text(Text::Latin1(&[0x61, 0xe9]), &mut out));
+        assert!(put_text(Text::Ucs2(&[0x2192, 0xdcff, 0xd800]), &mut out));
+        assert!(!put_text(Text::Ucs4(&[0x1f980]), &mut out));
+        assert_eq!(out, "aé→\\xff\\ud800🦀");
+    }
+}

@@ -1,0 +1,71 @@
+//! Output and input of the program: from whom, and into the calling thread's stream.
+//!
+//! Invariants:
+//! - The origin is the nearest recorded frame of the calling thread, and the line that it executes *now* (its
+//!   instruction, not its last line event): `print("x", g())` belongs to the line of `print`.
+//! - Where no frame is recorded the origin is unknown; the output is recorded all the same.
+
+use super::filtering;
+use crate::ffi;
+use crate::ffi::frame::Frame;
+use crate::monitoring::CodeObjectWrapper;
+use crate::pipeline::layout::output;
+use crate::runtime::io_capture::Sink;
+use crate::runtime::io_capture::batch::Origin;
+use crate::runtime::thread::with_recorder;
+use crate::runtime::tracer::shared::Shared;
+
+/// The nearest recorded frame, and the number of its code.
+fn recorded_frame<'a>(shared: &Shared) -> Option<(Frame<'a>, u32)> {
+    let mut next = ffi::current_frame();
+    while let Some(frame) = next {
+        let traced = frame
+            .code()
+            .and_then(|code| filtering::known_entry(shared, CodeObjectWrapper::new(code)))
+            .and_then(|entry| entry.traced.as_deref());
+        if let Some(traced) = traced {
+            return Some((frame, traced.id));
+        }
+        next = frame.previous();
+    }
+    None
+}
+
+/// Records what went through a stream; `put` appends it and gives flags.
+pub fn record(sink: &Sink, stream: u8, put: impl FnOnce(&mut String) -> u8) {
+    let found = recorded_frame(&sink.shared);
+    with_recorder(&sink.shared, |recorder| {
+        let origin = match found {
+            Some((frame, code)) => {
+                let line = recorder.lines.line(frame, code);
+                Origin { stream, code, line, frame: frame.id() as u64 }
+            }
+            None => Origin { stream, code: output::NO_CODE, line: 0, frame: 0 },
+        };
+        recorder.output(&sink.totals, origin, put);
+    });
+}
+
+/// The program flushed a stream.
+pub fn flush(sink: &Sink, stream: u8) {
+    with_recorder(&sink.shared, |recorder| recorder.flush_output(stream));
+}
+
+/// Lines of instructions that wrote lately: finding a line in a code object's table takes as long as the table is.
+#[derive(Debug, Default)]
+pub struct LineCache {
+    known: [(usize, u32, u32); 8],
+}
+
+impl LineCache {
+    fn line(&mut self, frame: Frame<'_>, code: u32) -> u32 {
+        let Some(instruction) = frame.instruction() else { return frame.line() };
+        // Instructions are two bytes, and a line has a few of them.
+        let slot = (instruction >> 3) % self.known.len();
+        let entry = &mut self.known[slot];
+        if (entry.0, entry.1) != (instruction, code) {
+            *entry = (instruction, code, frame.line());
+        }
+        entry.2
+    }
+}
