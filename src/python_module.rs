@@ -38,8 +38,16 @@ fn start_tracing(
         activation_path,
         filters: trace_filter.unwrap_or_default(),
         framework,
+        origin: None,
     };
     session::start(py, options).map_err(logging::raise)
+}
+
+/// The next session is started by the command line or the environment, not by the program: its children are recorded
+/// unless the policy says otherwise.
+#[pyfunction]
+fn announce_outside_session() {
+    session::processes::next_session_is_from_outside();
 }
 
 /// Ends the recording and finishes its files.
@@ -87,6 +95,7 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::policy::ffi::register(module)?;
     crate::format::ffi::register(module)?;
     module.add_function(wrap_pyfunction!(start_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(announce_outside_session, module)?)?;
     module.add_function(wrap_pyfunction!(stop_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(flush_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;

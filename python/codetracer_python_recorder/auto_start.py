@@ -6,6 +6,7 @@ import os
 import sys
 
 from . import session
+from .codetracer_python_recorder import announce_outside_session
 from .formats import DEFAULT_FORMAT
 
 ENV_TRACE_PATH = "CODETRACER_TRACE"
@@ -26,6 +27,7 @@ def auto_start_from_env() -> None:
     directory = os.environ.get(ENV_TRACE_PATH)
     if not directory or is_disabled() or session.is_tracing():
         return
+    announce_outside_session()
     session.start(
         directory,
         format=os.environ.get(ENV_TRACE_FORMAT) or DEFAULT_FORMAT,

@@ -16,7 +16,7 @@ import sys
 
 from . import runner, session
 from .auto_start import ENV_DISABLED, ENV_TRACE_FILTER, ENV_TRACE_FORMAT, is_disabled
-from .codetracer_python_recorder import VERSION, RecorderError, policy_snapshot
+from .codetracer_python_recorder import VERSION, RecorderError, announce_outside_session, policy_snapshot
 from .formats import DEFAULT_FORMAT, is_supported, normalize_format, unsupported_format_message
 
 TYPE_CHECKING = False
@@ -187,6 +187,7 @@ class RecorderCLIConfig:
         filters = list(self.trace_filter)
         if inherited := os.environ.get(ENV_TRACE_FILTER):
             filters.insert(0, inherited)
+        announce_outside_session()
         return session._begin(
             session._absolute_trace_directory(self._trace_dir),
             session._coerce_format(self.format),
@@ -214,6 +215,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     config = _parse_args(arguments)
     say = _Voice()
     recording = None
+    process = os.getpid()
     host = runner.enter(config.target, config.script_args, guest=guest)
     try:
         if is_disabled():
@@ -241,7 +243,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         mirror = True
         if recording is not None:
-            if not _finish(recording, status, say) or recorder_failed:
+            finished = _finish(recording, status, say)
+            if os.getpid() != process:
+                # A child that the program forked: its parent waits for its own status, whatever ours is.
+                return status
+            if not finished or recorder_failed:
                 return 1
             mirror = policy_snapshot()["propagate_script_exit"] is True
         if mirror and interrupt is not None and status == runner.INTERRUPTED:

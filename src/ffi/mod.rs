@@ -10,7 +10,8 @@
 //! | `monitoring` | C callbacks for `sys.monitoring` |
 //! | `stream`, `retype` | watching the program's own streams |
 //! | `stack` | running code without the recorder's frames below it |
-//! | `signals`, `priority` | what worker threads ask of the operating system |
+//! | `signals`, `priority`, `disk` | what is asked of the operating system |
+//! | `process_exit` | a look at `os._exit` before it ends the process |
 //! | `chunk` | a buffer written by one thread and read by another |
 
 #![allow(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod monitoring;
 pub mod object;
 pub mod priority;
 pub mod probe;
+pub mod process_exit;
 pub mod python_types;
 mod retype;
 pub mod signals;

@@ -17,6 +17,7 @@ use serde_json::{Map, Value, json};
 
 use crate::enverr;
 use crate::errors::{ErrorCode, ErrorKind, RecorderError, RecorderResult};
+use crate::session::processes::{PROCESSES_DIR, is_process_dir};
 use crate::storage::Storage;
 
 use super::config::PipelineConfig;
@@ -86,11 +87,27 @@ pub(super) fn prepare(storage: &dyn Storage, config: &PipelineConfig) -> Recorde
     })?;
     remove_traces(storage, dir)?;
     write_recording(storage, config, RecordingState::Recording, None, false)?;
+    write_paths(storage, dir, std::slice::from_ref(&config.program))?;
     write_json(storage, &dir.join(METADATA_FILE), &Value::Object(config.metadata.clone()), false)
 }
 
-/// Removes the files of a recording, those of its parts and threads included.
+/// Removes the files of a recording, those of its parts, threads and child processes included.
 pub(super) fn remove_traces(storage: &dyn Storage, dir: &Path) -> RecorderResult<()> {
+    let processes = dir.join(PROCESSES_DIR);
+    let mut children = storage.subdirectories(&processes).map_err(|error| file_error("list", &processes, error))?;
+    children.retain(|dir| is_process_dir(dir));
+    for child in &children {
+        remove_recording(storage, child)?;
+        storage.remove_empty_dir(child).map_err(|error| file_error("remove", child, error))?;
+    }
+    if !children.is_empty() {
+        storage.remove_empty_dir(&processes).map_err(|error| file_error("remove", &processes, error))?;
+    }
+    remove_recording(storage, dir)
+}
+
+/// Removes the files of one process.
+fn remove_recording(storage: &dyn Storage, dir: &Path) -> RecorderResult<()> {
     let parts = dir.join(PARTS_DIR);
     let mut own = storage.subdirectories(&parts).map_err(|error| file_error("list", &parts, error))?;
     own.retain(|dir| is_part_dir(dir));
@@ -340,7 +357,7 @@ mod tests {
         }
         let mut left: Vec<_> = std::fs::read_dir(root).unwrap().map(|e| e.unwrap().file_name()).collect();
         left.sort();
-        assert_eq!(left, ["main.py", "recording.json", "threads", "trace_metadata.json"]);
+        assert_eq!(left, ["main.py", "recording.json", "threads", "trace_metadata.json", "trace_paths.json"]);
         assert!(!root.join("threads/01-t").exists());
         assert!(root.join("threads/02-u").exists());
         let recording: Value = serde_json::from_slice(&std::fs::read(root.join(RECORDING_FILE)).unwrap()).unwrap();

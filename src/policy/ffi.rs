@@ -32,7 +32,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     on_recorder_error=None, require_trace=None, keep_partial_trace=None, log_level=None, log_file=None, json_errors=None,
     io_capture_line_proxies=None, io_capture_fd_fallback=None, module_name_from_globals=None,
     propagate_script_exit=None, *, values=None, events=None, pipeline=None, durability=None,
-    limits=None
+    limits=None, processes=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "the signature is public contract")]
 fn configure_policy(
@@ -51,6 +51,7 @@ fn configure_policy(
     pipeline: Option<&Bound<'_, PyDict>>,
     durability: Option<&Bound<'_, PyDict>>,
     limits: Option<&Bound<'_, PyDict>>,
+    processes: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<()> {
     let log_file = log_file.map(|path| path.to_string_lossy().into_owned());
     let mut layer = Layer::default();
@@ -70,9 +71,14 @@ fn configure_policy(
             layer.insert(key, value, Origin::Api).map_err(logging::raise)?;
         }
     }
-    for (section, entries) in
-        [("values", values), ("events", events), ("pipeline", pipeline), ("durability", durability), ("limits", limits)]
-    {
+    for (section, entries) in [
+        ("values", values),
+        ("events", events),
+        ("pipeline", pipeline),
+        ("durability", durability),
+        ("limits", limits),
+        ("processes", processes),
+    ] {
         for (name, value) in entries.into_iter().flatten() {
             let name: String = name.extract()?;
             if let Some(value) = literal(&value)? {

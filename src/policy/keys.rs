@@ -12,6 +12,7 @@ use std::time::Duration;
 use super::model::{Globals, OnFull, OnRecorderError, RecorderPolicy};
 use super::units::{format_duration, parse_duration, parse_size};
 use crate::pipeline::limits::OnReached;
+use crate::session::processes::RecordProcesses;
 
 /// A value as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,6 +187,7 @@ macro_rules! words {
 words!(OnRecorderError: "abort" = Abort, "disable" = Disable);
 words!(Globals: "referenced" = Referenced, "all" = All, "off" = Off);
 words!(OnFull: "block" = Block, "drop" = Drop);
+words!(RecordProcesses: "auto" = Auto, "always" = Always, "never" = Never);
 words!(OnReached: "stop" = Stop, "rotate" = Rotate);
 
 /// One setting: its name, what it takes, and where it lives in [`RecorderPolicy`].
@@ -286,10 +288,11 @@ keys! {
     limits.max_duration: Rule::Duration("0s", "8760h");
     limits.min_free_disk: Rule::Size("0B", "1024GiB");
     limits.on_reached: Rule::Word(OnReached::WORDS);
+    processes.record: Rule::Word(RecordProcesses::WORDS);
 }
 
 /// Sections that are planned and that this version refuses rather than ignores.
-pub const UNSUPPORTED_SECTIONS: [&str; 5] = ["sampling", "ring", "triggers", "output", "processes"];
+pub const UNSUPPORTED_SECTIONS: [&str; 4] = ["sampling", "ring", "triggers", "output"];
 
 /// The key of this name; a name without a section belongs to `[recorder]`.
 pub fn find(name: &str) -> Option<&'static Key> {

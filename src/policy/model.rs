@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::pipeline::limits::Limits;
+use crate::session::processes::RecordProcesses;
 
 /// Everything that can be set, by section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -27,6 +28,8 @@ pub struct RecorderPolicy {
     pub durability: DurabilitySection,
     /// `[limits]`: how large a recording, or a part of it, may become.
     pub limits: Limits,
+    /// `[processes]`: which child processes are recorded.
+    pub processes: ProcessesSection,
 }
 
 /// `[recorder]`, the classic keys.
@@ -218,6 +221,14 @@ impl Default for DurabilitySection {
     fn default() -> Self {
         Self { flush_interval: Duration::from_secs(1) }
     }
+}
+
+/// `[processes]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProcessesSection {
+    /// Which child processes are recorded. A program that starts a session by itself decides for itself; a run that is
+    /// recorded from outside is to be recorded whole.
+    pub record: RecordProcesses,
 }
 
 impl RecorderPolicy {

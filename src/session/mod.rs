@@ -23,7 +23,7 @@ use crate::policy::model::{OnFull, RecorderPolicy};
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::{Injection, Stage};
 use crate::runtime::io_capture::Capture;
-use crate::runtime::thread::{forget_recorder, release_recorder, with_recorder};
+use crate::runtime::thread::{release_recorder, with_recorder};
 use crate::runtime::tracer::RuntimeTracer;
 use crate::runtime::tracer::filtering::Opcodes;
 use crate::runtime::tracer::shared::{SessionState, Shared, Stats};
@@ -32,8 +32,12 @@ use crate::storage::FsStorage;
 use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
 
 pub mod bootstrap;
+mod exit;
+mod fork;
+pub mod processes;
 
 use bootstrap::{filesystem, filters, io, metadata};
+use processes::Origin;
 
 static ACTIVE: Mutex<Option<Session>> = Mutex::new(None);
 static GENERATION: AtomicU64 = AtomicU64::new(0);
@@ -45,6 +49,11 @@ struct Session {
     filters: Vec<FilterSummary>,
     /// The program's streams, while they are watched.
     capture: Option<Capture>,
+    /// What a child begins its own session with.
+    options: StartOptions,
+    origin: Origin,
+    out_dir: PathBuf,
+    pid: u32,
 }
 
 fn active() -> MutexGuard<'static, Option<Session>> {
@@ -53,20 +62,23 @@ fn active() -> MutexGuard<'static, Option<Session>> {
 }
 
 /// What a session is started with.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct StartOptions {
     pub path: PathBuf,
     pub format: TraceFormat,
     pub activation_path: Option<PathBuf>,
     pub filters: Vec<PathBuf>,
     pub framework: Option<Framework>,
+    /// `None`: whoever was announced by [`processes::next_session_is_from_outside`], else the program.
+    pub origin: Option<Origin>,
 }
 
 /// Starts recording; see the Python stub for the arguments.
 ///
 /// # Errors
 /// `ERR_ALREADY_TRACING`, the errors of the out dir and of filters, `ERR_TRACER_INSTALL_CONFLICT`.
-pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
+pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
+    let origin = options.origin.get_or_insert_with(processes::take_origin).clone();
     if is_tracing() {
         return Err(crate::usage!(AlreadyTracing, "tracing already active"));
     }
@@ -84,8 +96,9 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
     if let Some(reason) = ffi::probe::decide_frame_access(py) {
         tracing::info!(%reason, "frames are read through the public API");
     }
-    register_fork_handler(py);
-    let tracer = build_tracer(py, &policy, options, &out_dir, &cwd, &program, TraceFilterEngine::new(chain))?;
+    fork::register_handler(py);
+    exit::watch(py);
+    let tracer = build_tracer(py, &policy, &options, &out_dir, &cwd, &program, TraceFilterEngine::new(chain))?;
     // The thread that starts the recording is stream 0, whoever else is busy.
     with_recorder(tracer.shared(), |_| ());
     logging::set_trace_id(Some(&out_dir.to_string_lossy()));
@@ -99,7 +112,8 @@ pub fn start(py: Python<'_>, options: StartOptions) -> RecorderResult<()> {
         return Err(error);
     }
     let capture = io::watch(py, tracer.shared(), &policy, &io_filter, whole_program);
-    *active() = Some(Session { tracer, policy, filters: summaries, capture });
+    let pid = std::process::id();
+    *active() = Some(Session { tracer, policy, filters: summaries, capture, options, origin, out_dir, pid });
     Ok(())
 }
 
@@ -111,7 +125,7 @@ fn discard(py: Python<'_>, tracer: &RuntimeTracer) {
 fn build_tracer(
     py: Python<'_>,
     policy: &RecorderPolicy,
-    options: StartOptions,
+    options: &StartOptions,
     out_dir: &Path,
     cwd: &Path,
     program: &metadata::ProgramMetadata,
@@ -127,6 +141,9 @@ fn build_tracer(
     let mut base = metadata::base_metadata(program, target.as_deref(), &logging::run_id(), unknown);
     base.insert("pid".to_owned(), json!(std::process::id()));
     base.insert("format".to_owned(), json!(if options.format == TraceFormat::Json { "json" } else { "binary" }));
+    if let Some(Origin::Parent { parent_pid, .. }) = &options.origin {
+        base.insert("parent_pid".to_owned(), json!(parent_pid));
+    }
     let config = PipelineConfig {
         metadata: base,
         queue_bytes: policy.pipeline.queue_bytes,
@@ -191,15 +208,36 @@ pub fn flush(py: Python<'_>) -> RecorderResult<()> {
 /// # Errors
 /// The failure of the pipeline, or `ERR_TRACE_MISSING` if the policy requires a trace and nothing was recorded.
 pub fn stop(py: Python<'_>, exit_code: Option<i64>) -> RecorderResult<()> {
-    let Some(mut session) = active().take() else { return Ok(()) };
+    let Some(session) = active().take() else { return Ok(()) };
+    conclude(py, session, exit_code, Waiting::WithoutGil)
+}
+
+fn conclude(py: Python<'_>, mut session: Session, exit_code: Option<i64>, waiting: Waiting) -> RecorderResult<()> {
     // First of all: nothing the recorder does from here on is the program's.
     drop(session.capture.take());
-    let result = finish(py, &session, exit_code);
+    let result = finish(py, &session, exit_code, waiting);
     logging::set_trace_id(None);
     result
 }
 
-fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>) -> RecorderResult<()> {
+/// Whether the program's other threads may go on while the workers are waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Waiting {
+    WithoutGil,
+    WithGil,
+}
+
+impl Waiting {
+    fn run<T: Send>(self, py: Python<'_>, wait: impl FnOnce() -> T + Send) -> T {
+        match self {
+            Self::WithoutGil => py.detach(wait),
+            // Workers never need it.
+            Self::WithGil => wait(),
+        }
+    }
+}
+
+fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>, waiting: Waiting) -> RecorderResult<()> {
     let shared = session.tracer.shared();
     let uninstalled = install::uninstall_tracer(py).map(drop);
     let failed = shared.state.failure().is_some();
@@ -208,12 +246,12 @@ fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>) -> Recorder
     let injected = shared.injection.check(Stage::Finish).map_err(|error| *error);
     let keep = session.policy.recorder.keep_partial_trace;
     if (failed || injected.is_err()) && !keep {
-        py.detach(|| shared.pipeline.abandon(false));
+        waiting.run(py, || shared.pipeline.abandon(false));
         return on_finish_error(session, injected);
     }
     let exit = exit_code.map_or(Exit::Unknown, Exit::Code);
     let metadata = final_metadata(session, exit_code);
-    py.detach(|| shared.pipeline.stop(exit, metadata))?;
+    waiting.run(py, || shared.pipeline.stop(exit, metadata))?;
     on_finish_error(session, injected)?;
     uninstalled?;
     if session.policy.recorder.require_trace && !shared.state.has_recorded() {
@@ -259,33 +297,4 @@ fn final_metadata(session: &Session, exit_code: Option<i64>) -> Map<String, Valu
         );
     }
     metadata
-}
-
-/// In a forked child the workers do not exist: forget the session, touch none of its files.
-pub fn forget_after_fork(py: Python<'_>) {
-    install::silence(py);
-    let _ = install::uninstall_tracer(py);
-    if let Some(capture) = active().as_mut().and_then(|session| session.capture.take()) {
-        capture.abandon(py);
-    }
-    forget_recorder();
-    std::mem::forget(active().take());
-}
-
-fn register_fork_handler(py: Python<'_>) {
-    static REGISTERED: std::sync::Once = std::sync::Once::new();
-    REGISTERED.call_once(|| {
-        let register = || -> PyResult<()> {
-            use pyo3::types::{PyCFunction, PyDict};
-            let handler = PyCFunction::new_closure(py, None, None, |args, _| forget_after_fork(args.py()))?;
-            let kwargs = PyDict::new(py);
-            kwargs.set_item("after_in_child", handler)?;
-            py.import("os")?.call_method("register_at_fork", (), Some(&kwargs))?;
-            Ok(())
-        };
-        if let Err(error) = register() {
-            // Platforms without fork have no such function.
-            tracing::debug!(%error, "no fork handler");
-        }
-    });
 }

@@ -55,6 +55,10 @@ def start_tracing(path, format, activation_path=None, trace_filter=None):
     _active = True
 
 
+def announce_outside_session():
+    pass
+
+
 def stop_tracing(exit_code=None):
     global _active
     _active = False

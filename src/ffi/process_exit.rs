@@ -1,0 +1,103 @@
+//! A look at `os._exit` before it ends the process.
+//!
+//! The builtin function object stays what it is; its method definition is replaced by a copy that calls ours first.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
+
+/// The convention of `os._exit`.
+type Function = unsafe extern "C" fn(*mut PyObject, *const *mut PyObject, Py_ssize_t, *mut PyObject) -> *mut PyObject;
+
+struct Watch {
+    original: Function,
+    before: fn(Python<'_>, i32),
+}
+
+static WATCH: OnceLock<Watch> = OnceLock::new();
+
+/// Calls `before` with the status whenever `os._exit` is about to end the process. Call it once.
+///
+/// # Errors
+/// A text that says why it cannot be done; then nothing is changed.
+pub fn before_exit(py: Python<'_>, before: fn(Python<'_>, i32)) -> Result<(), String> {
+    let exit = py.import("os").and_then(|os| os.getattr("_exit")).map_err(|error| error.to_string())?;
+    let object = exit.as_ptr();
+    // SAFETY: the GIL is held and `exit` keeps the object alive. It is read as a builtin function only after the check
+    // that it is exactly one, and its method as one of this convention only if its flags say so. The new definition
+    // is a copy that lives forever, with a function of the same convention.
+    unsafe {
+        if ffi::PyCFunction_CheckExact(object) == 0 {
+            return Err("os._exit is not the builtin function".to_owned());
+        }
+        let function = object.cast::<ffi::PyCFunctionObject>();
+        let definition = (*function).m_ml;
+        if (*definition).ml_flags != ffi::METH_FASTCALL | ffi::METH_KEYWORDS {
+            return Err(format!("os._exit has flags {:#x}", (*definition).ml_flags));
+        }
+        let original: Function = (*definition).ml_meth.PyCFunctionFastWithKeywords;
+        if WATCH.set(Watch { original, before }).is_err() {
+            return Err("os._exit is watched already".to_owned());
+        }
+        let copy = Box::leak(Box::new(ffi::PyMethodDef {
+            ml_name: (*definition).ml_name,
+            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: exit_after_looking },
+            ml_flags: (*definition).ml_flags,
+            ml_doc: (*definition).ml_doc,
+        }));
+        (*function).m_ml = copy;
+    }
+    Ok(())
+}
+
+unsafe extern "C" fn exit_after_looking(
+    module: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: CPython calls this under the convention of the definition, with the GIL held and valid arguments, which
+    // are passed on as they came.
+    unsafe {
+        let Some(watch) = WATCH.get() else {
+            // Never: it is set before the definition is.
+            ffi::PyErr_SetString(ffi::PyExc_SystemError, c"os._exit is not watched".as_ptr());
+            return std::ptr::null_mut();
+        };
+        if let Some(status) = plain_status(args, count, names) {
+            let py = Python::assume_attached();
+            // A panic has been reported by its hook; the process ends all the same.
+            let _ = catch_unwind(AssertUnwindSafe(|| (watch.before)(py, status)));
+        }
+        (watch.original)(module, args, count, names)
+    }
+}
+
+/// The status, if the call is certain to end the process with it: one argument that is an int of C's size.
+unsafe fn plain_status(args: *const *mut PyObject, count: Py_ssize_t, names: *mut PyObject) -> Option<i32> {
+    // SAFETY: as the caller's.
+    unsafe {
+        let named = if names.is_null() { 0 } else { ffi::PyTuple_GET_SIZE(names) };
+        if count + named != 1 {
+            return None;
+        }
+        if named == 1 {
+            let name = ffi::PyTuple_GET_ITEM(names, 0);
+            if ffi::PyUnicode_CompareWithASCIIString(name, c"status".as_ptr()) != 0 {
+                return None;
+            }
+        }
+        let status = *args;
+        if ffi::PyLong_Check(status) == 0 {
+            return None;
+        }
+        let mut overflow = 0;
+        let value = ffi::PyLong_AsLongAndOverflow(status, &mut overflow);
+        if overflow != 0 {
+            return None;
+        }
+        i32::try_from(value).ok()
+    }
+}

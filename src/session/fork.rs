@@ -1,0 +1,69 @@
+//! A child made by `fork`: it forgets its parent's recording and, if the policy says so, begins one of its own.
+//!
+//! Invariants:
+//! - Nothing that a worker of the parent may have held at the fork is touched: the session is forgotten, not dropped,
+//!   and every lock of ours that is used again is only ever taken with the GIL, which the forking thread has.
+//! - None of the parent's files is written; a pipeline knows its process and refuses any other.
+//! - Nothing that goes wrong here reaches the program: a child that cannot be recorded runs unrecorded, and the log
+//!   says why.
+
+use pyo3::prelude::*;
+
+use super::processes::{Origin, process_dir};
+use super::{StartOptions, active, start};
+use crate::logging;
+use crate::monitoring::install;
+use crate::runtime::thread::forget_recorder;
+
+/// Registers [`in_child`] with the interpreter, once per process.
+pub(super) fn register_handler(py: Python<'_>) {
+    static REGISTERED: std::sync::Once = std::sync::Once::new();
+    REGISTERED.call_once(|| {
+        let register = || -> PyResult<()> {
+            use pyo3::types::{PyCFunction, PyDict};
+            let handler = PyCFunction::new_closure(py, None, None, |args, _| in_child(args.py()))?;
+            let kwargs = PyDict::new(py);
+            kwargs.set_item("after_in_child", handler)?;
+            py.import("os")?.call_method("register_at_fork", (), Some(&kwargs))?;
+            Ok(())
+        };
+        if let Err(error) = register() {
+            // Platforms without fork have no such function.
+            tracing::debug!(%error, "no fork handler");
+        }
+    });
+}
+
+/// Runs in the child, in the forking thread, which is the only one there.
+fn in_child(py: Python<'_>) {
+    if let Some(options) = forget_parent(py)
+        && let Err(error) = start(py, options)
+    {
+        logging::report(&error);
+    }
+}
+
+/// Forgets the parent's session; returns what the child's own is started with, if it is to have one.
+fn forget_parent(py: Python<'_>) -> Option<StartOptions> {
+    let _ = install::uninstall_tracer(py);
+    if let Some(capture) = active().as_mut().and_then(|session| session.capture.take()) {
+        capture.abandon(py);
+    }
+    forget_recorder();
+    let session = active().take()?;
+    logging::set_trace_id(None);
+    let follows = session.origin.follows_children(session.policy.processes.record);
+    let options = follows.then(|| {
+        let root = session.origin.root(&session.out_dir).to_path_buf();
+        let gate = &session.tracer.shared().gate;
+        StartOptions {
+            path: process_dir(&root),
+            // In the middle of the file that switches recording on, the child is to go on at once.
+            activation_path: session.options.activation_path.clone().filter(|_| !gate.is_open()),
+            origin: Some(Origin::Parent { root, parent_pid: session.pid }),
+            ..session.options.clone()
+        }
+    });
+    std::mem::forget(session);
+    options
+}
