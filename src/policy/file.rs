@@ -103,7 +103,7 @@ mod tests {
         for (text, message) in [
             (
                 "\n[values]\nmax_dept = 3",
-                "unknown key 'values.max_dept' (did you mean 'values.max_depth'?), [values] has globals, max_depth, max_items, max_string, max_bytes_per_step in policy file p.toml, line 3",
+                "unknown key 'values.max_dept' (did you mean 'values.max_depth'?), [values] has globals, max_depth, max_items, max_string, max_bytes_per_step, max_output_chunk, max_output_total in policy file p.toml, line 3",
             ),
             ("[values]\nmax_depth = 3\nmax_depth = 4", "not valid TOML: duplicate key in policy file p.toml, line 3"),
             (

@@ -272,6 +272,8 @@ keys! {
     values.max_items: Rule::Integer(1, 100_000);
     values.max_string: Rule::Integer(1, 1_000_000);
     values.max_bytes_per_step: Rule::Size("1KiB", "16MiB");
+    values.max_output_chunk: Rule::Size("0B", "1GiB");
+    values.max_output_total: Rule::Size("0B", "1024GiB");
     events.lines: Rule::Flag;
     events.calls: Rule::Flag;
     events.returns: Rule::Flag;

@@ -108,6 +108,10 @@ pub struct ValuesSection {
     pub max_string: usize,
     /// Bytes of values copied for one step; what is left over is `…`.
     pub max_bytes_per_step: usize,
+    /// Bytes recorded of one write to a stream, or one read; 0 is no limit.
+    pub max_output_chunk: usize,
+    /// Bytes recorded of all streams together; 0 is no limit.
+    pub max_output_total: u64,
 }
 
 impl Default for ValuesSection {
@@ -123,6 +127,8 @@ impl Default for ValuesSection {
             max_string: 1000,
             // One batch of the pipeline: a step with huge variables costs what a thousand plain steps cost, at most.
             max_bytes_per_step: 64 * 1024,
+            max_output_chunk: 0,
+            max_output_total: 0,
         }
     }
 }

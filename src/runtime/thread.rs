@@ -18,11 +18,10 @@ use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::ffi::object::{Kind, Obj};
 use crate::monitoring::CodeObjectWrapper;
-use crate::pipeline::layout::{LossCause, Put, output, record, value as tag};
+use crate::pipeline::layout::{LossCause, Put, output as chunk, record, value as tag};
 use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
 use crate::runtime::code_entry::{Namespace, TracedCode};
-use crate::runtime::io_capture::batch::{Batch, Origin};
-use crate::runtime::io_capture::observe::Totals;
+use crate::runtime::io_capture::batch::Batch;
 use crate::runtime::namespace::{NamespaceView, Shown, Sink};
 use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::tracer::filtering::{self, NameDecisions};
@@ -31,15 +30,14 @@ use crate::runtime::tracer::shared::Shared;
 use crate::runtime::value::{Snapshotter, dropped, redacted};
 use crate::trace_filter::{ValueAction, ValueKind};
 
+mod output;
+
 thread_local! {
     static RECORDER: RefCell<Option<Box<ThreadRecorder>>> = const { RefCell::new(None) };
 }
 
 /// How long one wait for room in the queue lasts before the state of the pipeline is looked at again.
 const WAIT_SLICE: Duration = Duration::from_millis(100);
-
-/// Bytes of output that are sent on without waiting for the end of the line.
-const LONGEST_CHUNK: usize = 64 * 1024;
 
 /// A frame on the shadow stack.
 #[derive(Debug)]
@@ -378,7 +376,7 @@ impl ThreadRecorder {
     /// Closes every frame of the stack.
     pub fn close(&mut self) {
         self.out.clear();
-        self.end_output(output::STEP_BOUNDARY);
+        self.end_output(chunk::STEP_BOUNDARY);
         while !self.stack.is_empty() {
             self.out.put_u8(record::RETURN);
             self.out.put_u8(tag::NONE);
@@ -437,42 +435,11 @@ impl ThreadRecorder {
     #[inline]
     fn before_event(&mut self) {
         if self.batch.is_pending() {
-            self.end_output(output::STEP_BOUNDARY);
+            self.end_output(chunk::STEP_BOUNDARY);
         }
         if self.lost_events > 0 {
             self.send_stack_again();
         }
-    }
-
-    /// Adds to the chunk of output that this thread is writing.
-    pub fn output(&mut self, totals: &Totals, origin: Origin, add: impl FnOnce(&mut String) -> u8) {
-        if self.lost_events > 0 {
-            self.send_stack_again();
-        }
-        if let Some(reason) = self.batch.must_end_before(origin) {
-            self.end_output(reason);
-        }
-        let before = self.batch.size();
-        self.batch.add(origin, add);
-        totals.count(origin.stream, self.batch.size() - before);
-        if self.batch.ends_with_newline() || self.batch.size() >= LONGEST_CHUNK {
-            self.end_output(0);
-        } else if self.batch.is_due() {
-            self.end_output(output::TIME_SPLIT);
-        }
-    }
-
-    /// The program flushed this stream: its chunk is complete.
-    pub fn flush_output(&mut self, stream: u8) {
-        if self.batch.is_of(stream) {
-            self.end_output(output::FLUSH);
-        }
-    }
-
-    #[cold]
-    fn end_output(&mut self, reason: u8) {
-        self.batch.end(reason, &mut self.out);
-        self.publish();
     }
 
     #[cold]
@@ -501,18 +468,6 @@ impl ThreadRecorder {
             if let Some(view) = &mut frame.namespace {
                 view.invalidate();
             }
-        }
-    }
-}
-
-impl Drop for ThreadRecorder {
-    /// The thread ends: what it wrote last is still to be sent.
-    fn drop(&mut self) {
-        self.out.clear();
-        self.batch.end(output::STEP_BOUNDARY, &mut self.out);
-        if !self.out.is_empty() {
-            // There is nobody left to wait for room.
-            let _ = self.producer.push(&self.out);
         }
     }
 }

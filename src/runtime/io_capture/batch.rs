@@ -8,6 +8,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::totals::Totals;
 use crate::pipeline::layout::{Put, output, record};
 
 /// How old a chunk may be when something is added to it.
@@ -79,10 +80,11 @@ impl Batch {
     }
 
     /// Writes the chunk as a record and starts anew.
-    pub fn end(&mut self, reason: u8, out: &mut Vec<u8>) {
+    pub fn end(&mut self, reason: u8, totals: &Totals, out: &mut Vec<u8>) {
         let Some(origin) = self.origin.take() else { return };
         let newline = if self.ends_with_newline() { output::NEWLINE } else { 0 };
         if !self.text.is_empty() {
+            totals.count(origin.stream, self.text.len());
             out.put_u8(record::OUTPUT);
             out.put_u8(origin.stream);
             out.put_u8(self.flags | reason | newline);
@@ -117,7 +119,7 @@ mod tests {
         assert!(batch.is_pending() && !batch.ends_with_newline());
         assert_eq!(batch.must_end_before(HERE), None);
         add(&mut batch, "\n");
-        batch.end(0, &mut out);
+        batch.end(0, &Totals::default(), &mut out);
         assert!(!batch.is_pending());
         let mut take = Take::new(&out);
         assert_eq!((take.u8(), take.u8(), take.u8()), (Ok(record::OUTPUT), Ok(output::STDOUT), Ok(output::NEWLINE)));
@@ -140,7 +142,7 @@ mod tests {
     fn an_empty_chunk_leaves_no_record() {
         let (mut batch, mut out) = (Batch::default(), Vec::new());
         add(&mut batch, "");
-        batch.end(output::FLUSH, &mut out);
+        batch.end(output::FLUSH, &Totals::default(), &mut out);
         assert!(out.is_empty() && !batch.is_pending());
     }
 }

@@ -18,6 +18,7 @@ use pyo3::types::PyAnyMethods;
 pub mod batch;
 pub mod decode;
 pub mod observe;
+pub mod totals;
 
 pub use observe::Sink;
 

@@ -5,12 +5,13 @@
 //! - What the recorder writes itself (under a `ScopedMute`) is no output of the program.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
 use super::decode::Decoder;
+use super::totals::{Budget, Limits, cut};
 use crate::ffi::object::Text;
 use crate::logging;
 use crate::pipeline::layout::output;
@@ -27,15 +28,11 @@ pub struct Sink {
     pub streams: [bool; 3],
     /// The recording is of a whole program: what it writes after its main file has ended belongs to it.
     pub whole_program: bool,
-    pub totals: Totals,
+    limits: Limits,
+    budget: Budget,
+    /// The limit of the whole was reached, and the place marked.
+    exhausted: AtomicBool,
     decoders: [Mutex<Decoder>; 3],
-}
-
-/// What was recorded, for the metadata, by number of the stream.
-#[derive(Debug, Default)]
-pub struct Totals {
-    pub chunks: [AtomicU64; 3],
-    pub bytes: [AtomicU64; 3],
 }
 
 /// What went through.
@@ -45,9 +42,39 @@ pub enum Data<'a> {
     Bytes(&'a [u8]),
 }
 
+/// Characters or bytes recorded at a time: what waits in memory does not grow with a write.
+const PIECE: usize = 32 * 1024;
+
+impl<'a> Data<'a> {
+    fn len(self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+
+    /// The first `length` characters or bytes, and the rest if there is one.
+    fn split(self, length: usize) -> (Self, Option<Self>) {
+        if self.len() <= length {
+            return (self, None);
+        }
+        fn parts<'a, T: ?Sized, D>(halves: (&'a T, &'a T), wrap: impl Fn(&'a T) -> D) -> (D, Option<D>) {
+            (wrap(halves.0), Some(wrap(halves.1)))
+        }
+        match self {
+            Self::Bytes(bytes) => parts(bytes.split_at(length), Self::Bytes),
+            Self::Text(Text::Ascii(text)) => parts(text.split_at(length), |part| Self::Text(Text::Ascii(part))),
+            Self::Text(Text::Latin1(units)) => parts(units.split_at(length), |part| Self::Text(Text::Latin1(part))),
+            Self::Text(Text::Ucs2(units)) => parts(units.split_at(length), |part| Self::Text(Text::Ucs2(part))),
+            Self::Text(Text::Ucs4(units)) => parts(units.split_at(length), |part| Self::Text(Text::Ucs4(part))),
+        }
+    }
+}
+
 impl Sink {
-    pub fn new(shared: Arc<Shared>, streams: [bool; 3], whole_program: bool) -> Self {
-        Self { shared, streams, whole_program, totals: Totals::default(), decoders: Default::default() }
+    pub fn new(shared: Arc<Shared>, streams: [bool; 3], whole_program: bool, limits: Limits) -> Self {
+        let (budget, exhausted, decoders) = Default::default();
+        Self { shared, streams, whole_program, limits, budget, exhausted, decoders }
     }
 
     /// The stream is to be recorded.
@@ -59,6 +86,41 @@ impl Sink {
     pub fn is_open(&self) -> bool {
         let state = &self.shared.state;
         state.is_recording() && (self.shared.gate.is_open() || (self.whole_program && state.has_recorded()))
+    }
+
+    /// Records what went through, in pieces, as far as the limits permit.
+    fn pass(&self, stream: u8, data: Data<'_>, flags: u8) {
+        let mut left = if self.limits.one == 0 { usize::MAX } else { self.limits.one };
+        let mut rest = data;
+        loop {
+            let (piece, after) = rest.split(PIECE);
+            let mut was_cut = false;
+            io::record(self, stream, |out| {
+                let start = out.len();
+                let found = self.put(stream, piece, out);
+                let length = out.len() - start;
+                let wanted = length.min(left);
+                let granted = self.budget.take(self.limits, wanted);
+                left -= granted;
+                if granted == length {
+                    return flags | found;
+                }
+                was_cut = true;
+                let missing = after.map_or(0, Data::len);
+                if granted < wanted && self.exhausted.swap(true, Ordering::Relaxed) {
+                    // The place was marked when the limit of the whole was reached.
+                    out.truncate(start);
+                    self.shared.stats.io.count_cut(stream, piece.len() + missing);
+                    return flags;
+                }
+                self.shared.stats.io.count_cut(stream, cut(out, start, granted, missing));
+                flags | found | output::TRUNCATED
+            });
+            match after {
+                Some(after) if !was_cut => rest = after,
+                _ => return,
+            }
+        }
     }
 
     /// Appends the text of what went through, and says what is special about it.
@@ -86,12 +148,12 @@ pub(super) fn forget() {
 
 /// The program wrote this.
 pub fn written(stream: u8, data: Data<'_>) {
-    with_sink(|sink| io::record(sink, stream, |out| sink.put(stream, data, out)));
+    with_sink(|sink| sink.pass(stream, data, 0));
 }
 
 /// The program read this.
 pub fn read(stream: u8, data: Data<'_>) {
-    with_sink(|sink| io::record(sink, stream, |out| sink.put(stream, data, out) | output::INPUT));
+    with_sink(|sink| sink.pass(stream, data, output::INPUT));
 }
 
 /// The program flushed the stream.
@@ -145,17 +207,6 @@ fn put_text(text: Text<'_>, out: &mut String) -> bool {
         Text::Ucs4(units) => units.iter().for_each(|&unit| push(unit)),
     }
     escaped
-}
-
-impl Totals {
-    /// Counts one chunk.
-    pub fn count(&self, stream: u8, bytes: usize) {
-        let index = usize::from(stream);
-        if let (Some(chunks), Some(total)) = (self.chunks.get(index), self.bytes.get(index)) {
-            chunks.fetch_add(1, Ordering::Relaxed);
-            total.fetch_add(bytes as u64, Ordering::Relaxed);
-        }
-    }
 }
 
 #[cfg(test)]

@@ -42,7 +42,7 @@ pub fn record(sink: &Sink, stream: u8, put: impl FnOnce(&mut String) -> u8) {
             }
             None => Origin { stream, code: output::NO_CODE, line: 0, frame: 0 },
         };
-        recorder.output(&sink.totals, origin, put);
+        recorder.output(origin, put);
     });
 }
 

@@ -17,6 +17,7 @@ use crate::pipeline::tables::Tables;
 use crate::policy::model::Globals;
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::Injection;
+use crate::runtime::io_capture::totals::Totals;
 use crate::runtime::value::{Limits, names::SharedTypes};
 use crate::trace_filter::{TraceFilterEngine, ValueAction, ValueKind};
 
@@ -103,6 +104,8 @@ impl SessionState {
 #[derive(Debug, Default)]
 pub struct Stats {
     pub scopes_skipped: AtomicU64,
+    /// Output and input that was recorded.
+    pub io: Totals,
     redactions: [AtomicU64; 5],
     drops: [AtomicU64; 5],
 }
@@ -147,6 +150,7 @@ impl Stats {
             "scopes_skipped": self.scopes_skipped.load(Ordering::Relaxed),
             "value_redactions": counts(&self.redactions),
             "value_drops": counts(&self.drops),
+            "io": self.io.to_json(),
         })
     }
 }

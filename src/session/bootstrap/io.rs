@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pyo3::Python;
 
 use crate::policy::model::RecorderPolicy;
+use crate::runtime::io_capture::totals::Limits;
 use crate::runtime::io_capture::{Capture, Sink};
 use crate::runtime::tracer::shared::Shared;
 use crate::trace_filter::{IoConfig, IoStream};
@@ -41,7 +42,8 @@ pub fn watch(
     whole_program: bool,
 ) -> Option<Capture> {
     let streams = wanted(policy, filter);
-    let sink = || Arc::new(Sink::new(Arc::clone(shared), streams, whole_program));
+    let limits = Limits { one: policy.values.max_output_chunk, total: policy.values.max_output_total };
+    let sink = || Arc::new(Sink::new(Arc::clone(shared), streams, whole_program, limits));
     streams.contains(&true).then(|| Capture::install(py, sink()))
 }
 

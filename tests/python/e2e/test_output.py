@@ -368,3 +368,38 @@ default_value_action = "inherit"
     recorded = record(script, options=["--trace-filter", str(script.parent / "io.toml")])
     assert (recorded.stdout, recorded.stderr) == ("out\n", "error\n")
     assert [output.content for output in chunks(recorded.trace.main)] == expected
+
+
+def test_limits_cut_visibly_and_are_counted(write: Write, record: Record) -> None:
+    script = write(
+        """\
+        import sys
+        print("0123456789")
+        print("short")
+        print("é" * 40_000)
+        """
+    )
+    one = record(script, env={"CODETRACER_POLICY": "values.max_output_chunk=8"})
+    assert one.stdout == "0123456789\nshort\n" + "é" * 40_000 + "\n"
+    main = one.trace.main
+    assert text_of(main) == "01234567… +2 more\nshort\néééé… +39996 more\n"
+    assert ["truncated" in facts(output)["flags"] for output in chunks(main)] == [True, False, True]  # type: ignore[operator]
+    stats = one.trace.metadata["trace_filter"]["stats"]["io"]
+    assert stats["stdout"] == {"chunks": len(main.outputs), "bytes": len(text_of(main).encode()), "cut": 39998}
+    assert stats["stderr"] == {"chunks": 0, "bytes": 0, "cut": 0}
+    total = record(script, env={"CODETRACER_POLICY": "values.max_output_total=13"})
+    assert text_of(total.trace.main) == "0123456789\nsh… +3 more"
+    assert total.trace.metadata["trace_filter"]["stats"]["io"]["stdout"]["cut"] > 40_000
+
+
+def test_long_writes_are_recorded_whole_in_pieces(write: Write, record: Record) -> None:
+    script = write(
+        """\
+        import sys
+        sys.stdout.write("x→🦀" * 100_000 + "\\n")
+        sys.stdout.flush()
+        sys.stdout.buffer.write("→".encode() * 100_000 + b"\\n")
+        """
+    )
+    main = same_as_plain(record, script).main
+    assert max(len(output.content.encode()) for output in main.outputs) <= 256 * 1024

@@ -1,0 +1,56 @@
+//! What a thread writes and reads, in its stream of records.
+//!
+//! Invariants:
+//! - A chunk comes after the records of the step it belongs to and before those of the thread's next event.
+//! - Output changes nothing of the shadow stack; losing it loses nothing else.
+
+use super::ThreadRecorder;
+use crate::pipeline::layout::output;
+use crate::runtime::io_capture::batch::Origin;
+
+/// Bytes of output that are sent on without waiting for the end of the line.
+const LONGEST_CHUNK: usize = 64 * 1024;
+
+impl ThreadRecorder {
+    /// Adds to the chunk of output that this thread is writing.
+    pub fn output(&mut self, origin: Origin, add: impl FnOnce(&mut String) -> u8) {
+        if self.lost_events > 0 {
+            self.send_stack_again();
+        }
+        if let Some(reason) = self.batch.must_end_before(origin) {
+            self.end_output(reason);
+        }
+        self.batch.add(origin, add);
+        if self.batch.ends_with_newline() || self.batch.size() >= LONGEST_CHUNK {
+            self.end_output(0);
+        } else if self.batch.is_due() {
+            self.end_output(output::TIME_SPLIT);
+        }
+    }
+
+    /// The program flushed this stream: its chunk is complete.
+    pub fn flush_output(&mut self, stream: u8) {
+        if self.batch.is_of(stream) {
+            self.end_output(output::FLUSH);
+        }
+    }
+
+    /// Sends the chunk of output that waits, if any.
+    #[cold]
+    pub(super) fn end_output(&mut self, reason: u8) {
+        self.batch.end(reason, &self.shared.stats.io, &mut self.out);
+        self.publish();
+    }
+}
+
+impl Drop for ThreadRecorder {
+    /// The thread ends: what it wrote last is still to be sent.
+    fn drop(&mut self) {
+        self.out.clear();
+        self.batch.end(output::STEP_BOUNDARY, &self.shared.stats.io, &mut self.out);
+        if !self.out.is_empty() {
+            // There is nobody left to wait for room.
+            let _ = self.producer.push(&self.out);
+        }
+    }
+}
