@@ -36,6 +36,7 @@ USAGE = f"""\
 usage: {PROGRAM} [options] script.py [args...]
        {PROGRAM} [options] -m module [args...]
        {PROGRAM} [options] -c code [args...]
+       {PROGRAM} [options] --pytest|--unittest args...
        {PROGRAM} inspect|verify|recover DIR
 """
 
@@ -48,6 +49,11 @@ what to run:
   script.py             a script, or a directory or zip file with a __main__.py
   -m MODULE             a module, as 'python -m MODULE'
   -c CODE               source text, as 'python -c CODE'
+  --pytest ARGS...      a test run, recorded from its first line; everything
+  --unittest ARGS...    after it goes to the framework, whose own code is left
+                        out of the trace
+  --no-framework-filters
+                        record the framework's own code too
   inspect DIR           show a trace ('{PROGRAM} inspect -h')
   verify DIR            check that a trace is complete and readable
   recover DIR           make the trace of a killed program readable
@@ -113,7 +119,9 @@ _FLAG_OPTIONS = {
     "--propagate-script-exit": ("propagate_script_exit", True),
     "--no-propagate-script-exit": ("propagate_script_exit", False),
 }
-_FRAMEWORK_OPTIONS = ("--pytest", "--unittest", "--no-framework-filters")
+# Option → the module it runs.
+_FRAMEWORKS = {"--pytest": "pytest", "--unittest": "unittest"}
+_NO_FRAMEWORK_FILTERS = "--no-framework-filters"
 # An empty log level or file clears what the environment says.
 _MAY_BE_EMPTY = ("-c", "--log-level", "--log-file")
 _CHOICES = {
@@ -127,7 +135,7 @@ class RecorderCLIConfig:
 
     Paths are absolute. `script` is the script's real path, or `-m`/`-c`'s operand; `activation_path` is
     `None` where recording starts with the program's first line, whatever its file. `policy_overrides` holds
-    only what was said.
+    only what was said. `test_framework` names the framework whose own code is left out, if one is to be.
     """
 
     __slots__ = (
@@ -138,6 +146,7 @@ class RecorderCLIConfig:
         "policy_overrides",
         "script_args",
         "target",
+        "test_framework",
         "trace_filter",
     )
 
@@ -152,6 +161,7 @@ class RecorderCLIConfig:
         policy_overrides: Mapping[str, object] | None = None,
         *,
         target: runner.Target | None = None,
+        test_framework: str | None = None,
     ) -> None:
         self._trace_dir = os.fspath(trace_dir)
         self.format = format
@@ -161,6 +171,7 @@ class RecorderCLIConfig:
         self.trace_filter = tuple(trace_filter)
         self.policy_overrides = dict(policy_overrides or {})
         self.target = target or runner.Target(runner.SCRIPT, self._script)
+        self.test_framework = test_framework
 
     @property
     def trace_dir(self) -> Path:
@@ -195,6 +206,7 @@ class RecorderCLIConfig:
             session._normalize_trace_filter(filters or None),
             self.policy_overrides,
             True,
+            self.test_framework,
         )
 
 
@@ -214,6 +226,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     config = _parse_args(arguments)
     say = _Voice()
+    if config.target.kind == runner.FRAMEWORK and not runner.is_installed(config.target.name):
+        name = config.target.name
+        say(
+            f"{PROGRAM}: {name} is not installed for {sys.executable}; '{sys.executable} -m pip install {name}' adds it"
+        )
+        return 1
     recording = None
     process = os.getpid()
     host = runner.enter(config.target, config.script_args, guest=guest)
@@ -298,6 +316,7 @@ def _parse_args(argv: Sequence[str]) -> RecorderCLIConfig:
     values: dict[str, str] = {}
     filters: list[str] = []
     policy: dict[str, object] = {}
+    framework_filters = True
     rest = list(argv)
     while rest:
         word = rest.pop(0)
@@ -315,8 +334,17 @@ def _parse_args(argv: Sequence[str]) -> RecorderCLIConfig:
             kind = runner.MODULE if option == "-m" else runner.COMMAND
             operand = _operand(option, attached, rest)
             return _config(runner.Target(kind, operand), rest, values, filters, policy)
-        elif option in _FRAMEWORK_OPTIONS:
-            _fail(f"{option} is not available yet; until then use '-m': -m pytest, -m unittest")
+        elif option in _FRAMEWORKS:
+            if attached is not None:
+                rest.insert(0, attached)
+            _check_framework_arguments(option, rest)
+            name = _FRAMEWORKS[option]
+            target = runner.Target(runner.FRAMEWORK, name)
+            return _config(target, rest, values, filters, policy, name if framework_filters else None)
+        elif option == _NO_FRAMEWORK_FILTERS:
+            if attached is not None:
+                _fail(f"argument {option}: takes no value")
+            framework_filters = False
         elif option in _FLAG_OPTIONS:
             if attached is not None:
                 _fail(f"argument {option}: takes no value")
@@ -349,6 +377,7 @@ def _config(
     values: dict[str, str],
     filters: list[str],
     policy: dict[str, object],
+    test_framework: str | None = None,
 ) -> RecorderCLIConfig:
     for key in ("on_recorder_error", "log_level"):
         if key in values:
@@ -370,7 +399,18 @@ def _config(
         filters,
         policy,
         target=target,
+        test_framework=test_framework,
     )
+
+
+def _check_framework_arguments(option: str, rest: list[str]) -> None:
+    """Everything after the option is the framework's; what no framework would understand is a mistake."""
+    if rest[:1] == ["--"]:
+        del rest[0]
+    if not rest:
+        _fail(f"{option} requires at least one argument, e.g. '{option} tests' (its own options count too)")
+    if (other := rest[0].partition("=")[0]) in _FRAMEWORKS and other != option:
+        _fail(f"argument {other}: not allowed with argument {option}")
 
 
 def _format(requested: str | None) -> str:
@@ -412,7 +452,7 @@ def _check_choice(option: str, key: str, value: str) -> None:
 def _suggestion(option: str) -> str:
     from difflib import get_close_matches
 
-    known = (*_VALUE_OPTIONS, *_FLAG_OPTIONS, *_FRAMEWORK_OPTIONS, "--help", "--version")
+    known = (*_VALUE_OPTIONS, *_FLAG_OPTIONS, *_FRAMEWORKS, _NO_FRAMEWORK_FILTERS, "--help", "--version")
     matches = get_close_matches(option, known, n=1)
     return f" (did you mean {matches[0]}?)" if matches else ""
 

@@ -1,4 +1,4 @@
-"""Runs a program exactly as `python script.py`, `python -m module` or `python -c code` would.
+"""Runs a program exactly as `python script.py`, `python -m module` or `python -c code` would, or a test framework.
 
 Invariants:
 - `sys.argv`, `sys.path[0]` and a fresh `__main__` are what CPython itself would have set up.
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 SCRIPT = "script"
 MODULE = "module"
 COMMAND = "command"
+FRAMEWORK = "framework"
 
 # What a shell shows for a process that SIGINT ended.
 INTERRUPTED = 130
@@ -39,7 +40,10 @@ _RECORDER_DIRECTORY = os.path.dirname(__file__) + os.sep
 
 
 class Target:
-    """What to run: `kind` is `SCRIPT`, `MODULE` or `COMMAND`; `name` its path, dotted name or source."""
+    """What to run: `kind` is `SCRIPT`, `MODULE`, `COMMAND` or `FRAMEWORK`; `name` its path, dotted name or source.
+
+    A test framework runs as the module of its name does, and sees that bare name as `sys.argv[0]`.
+    """
 
     __slots__ = ("container", "filename", "kind", "name")
 
@@ -82,7 +86,7 @@ def enter(target: Target, arguments: Sequence[str], *, guest: bool) -> Host:
     is the recorder's own and is replaced.
     """
     host = Host()
-    argv0 = target.name if target.kind == SCRIPT else "-m" if target.kind == MODULE else "-c"
+    argv0 = {MODULE: "-m", COMMAND: "-c"}.get(target.kind, target.name)
     sys.argv = [argv0, *arguments]
     _put_first_on_path(target, guest=guest)
     sys.modules["__main__"] = _fresh_main(target)
@@ -99,10 +103,22 @@ def entry_point(target: Target) -> tuple[Callable[..., object], tuple[object, ..
         return run_detached, (_compile_command(target.name), namespace)
     if target.kind == MODULE:
         return _run_as_main, (target.name,)
+    if target.kind == FRAMEWORK:
+        return _run_as_main, (target.name, False)
     assert target.filename is not None
     if target.container:
         return _run_as_main, ("__main__", False)
     return run_detached, (_load_script(target.filename, namespace), namespace)
+
+
+def is_installed(name: str) -> bool:
+    """Tells whether the top-level module `name` can be found, as `python -m` would look for it."""
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(name) is not None or os.path.exists(os.path.join(os.getcwd(), name + ".py"))
+    except (ImportError, ValueError):
+        return False
 
 
 def report(error: BaseException | None) -> int:
@@ -178,7 +194,7 @@ def _put_first_on_path(target: Target, *, guest: bool) -> None:
     elif target.filename is not None:
         first = os.path.dirname(os.path.realpath(target.filename))
     else:
-        first = os.getcwd() if target.kind == MODULE else ""
+        first = "" if target.kind == COMMAND else os.getcwd()
     own_entry = not guest and not sys.flags.safe_path
     if own_entry:
         sys.path[0] = first

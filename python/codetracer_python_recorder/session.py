@@ -97,6 +97,7 @@ def start(
     trace_filter: TraceFilter | None = None,
     policy: Mapping[str, object] | None = None,
     apply_env_policy: bool = True,
+    test_framework: str | None = None,
 ) -> TraceSession:
     """Starts recording this process into the directory `path`.
 
@@ -107,6 +108,7 @@ def start(
     - `trace_filter`: filter files, later ones win: a path, several joined by `::`, or a sequence of either.
     - `policy`: arguments of `configure_policy`; they win over the environment.
     - `apply_env_policy`: read the `CODETRACER_*` policy variables first.
+    - `test_framework`: `"pytest"` or `"unittest"`: what runs the program, whose own code a built-in filter leaves out.
 
     Raises `RuntimeError` when a session is active, `ValueError` for a bad path, format or filter,
     `FileNotFoundError` for a missing filter, `TypeError` for arguments of a wrong type, and `RecorderError`
@@ -117,7 +119,7 @@ def start(
     trace_format = _coerce_format(format)
     activation = _normalize_activation_path(start_on_enter)
     filters = _normalize_trace_filter(trace_filter)
-    return _begin(directory, trace_format, activation, filters, policy, apply_env_policy)
+    return _begin(directory, trace_format, activation, filters, policy, apply_env_policy, test_framework)
 
 
 def stop(*, exit_code: int | None = None) -> None:
@@ -190,6 +192,7 @@ def _begin(
     filters: list[str] | None,
     policy: Mapping[str, object] | None,
     apply_env_policy: bool,
+    test_framework: str | None = None,
 ) -> TraceSession:
     """Starts a session from checked arguments; the command line comes in here, without `pathlib`."""
     global _active_session
@@ -198,7 +201,9 @@ def _begin(
         _configure_policy_from_env()
     if policy:
         _configure_policy(**_policy_arguments(policy))
-    _start_backend(directory, trace_format, activation, filters)
+    # A seam that users' own tests replace with functions of four arguments.
+    framework = () if test_framework is None else (test_framework,)
+    _start_backend(directory, trace_format, activation, filters, *framework)
     _active_session = session = TraceSession(directory, trace_format)
     _stop_at_exit()
     return session

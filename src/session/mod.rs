@@ -136,9 +136,13 @@ fn build_tracer(
         .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read the interpreter's opcodes: {error}"))?;
     let local_events = RuntimeTracer::local_events(py, policy.events.lines)?;
     let tables = Arc::new(Tables::new());
-    let target = options.activation_path.as_ref().map(|path| cwd.join(path)).or_else(|| program.script());
+    let target = options
+        .activation_path
+        .as_ref()
+        .map(|path| cwd.join(path))
+        .or_else(|| program.script().filter(|script| options.framework.is_none() && script.exists()));
     let unknown = metadata::exit_status_json(None, Some("<exit>"));
-    let mut base = metadata::base_metadata(program, target.as_deref(), &logging::run_id(), unknown);
+    let mut base = metadata::base_metadata(program, target.as_deref(), options.framework, &logging::run_id(), unknown);
     base.insert("pid".to_owned(), json!(std::process::id()));
     base.insert("format".to_owned(), json!(if options.format == TraceFormat::Json { "json" } else { "binary" }));
     if let Some(Origin::Parent { parent_pid, .. }) = &options.origin {

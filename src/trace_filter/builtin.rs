@@ -16,6 +16,16 @@ pub enum Framework {
     Unittest,
 }
 
+impl Framework {
+    /// Its name, as users and metadata say it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pytest => "pytest",
+            Self::Unittest => "unittest",
+        }
+    }
+}
+
 /// The first filter of every chain.
 pub(super) fn default_filter() -> RecorderResult<FilterFile> {
     let mut filter = load("builtin-default", include_str!("builtin_default.toml"))?;

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString};
 use serde_json::{Map, Value, json};
 
+use crate::trace_filter::Framework;
+
 /// Name of the recorder in metadata.
 const RECORDER: &str = "codetracer_python_recorder";
 
@@ -92,21 +94,28 @@ pub fn exit_status_json(code: Option<i64>, label: Option<&str>) -> Value {
 }
 
 /// The metadata known from the start; the session adds the filters, the counters and how it ended.
-/// `target_script` is the file that activates the recording, if any.
+/// `target_script` is the file that activates the recording, if any; `framework` what runs the program's tests.
 pub fn base_metadata(
     program: &ProgramMetadata,
     target_script: Option<&Path>,
+    framework: Option<Framework>,
     run_id: &str,
     exit_status: Value,
 ) -> Map<String, Value> {
     let target_script = target_script.map(|path| path.to_string_lossy());
+    let recorder = json!({
+        "name": RECORDER,
+        "version": env!("CARGO_PKG_VERSION"),
+        "target_script": target_script,
+        "test_framework": framework.map(Framework::as_str),
+    });
     let mut metadata = Map::new();
     for (key, value) in [
         ("workdir", json!(program.workdir)),
         ("program", json!(program.program)),
         ("args", json!(program.args)),
         ("process_exit_status", exit_status),
-        ("recorder", json!({ "name": RECORDER, "version": env!("CARGO_PKG_VERSION"), "target_script": target_script })),
+        ("recorder", recorder),
         ("run_id", json!(run_id)),
         ("python_version", json!(program.python_version)),
     ] {
@@ -137,6 +146,7 @@ mod tests {
         let metadata = base_metadata(
             &program(&["app.py", "a", "b c"]),
             Some(Path::new("/w/app.py")),
+            Some(Framework::Pytest),
             "run",
             exit_status_json(Some(3), None),
         );
@@ -148,7 +158,8 @@ mod tests {
                 "recorder": {
                     "name": "codetracer_python_recorder",
                     "version": env!("CARGO_PKG_VERSION"),
-                    "target_script": "/w/app.py"
+                    "target_script": "/w/app.py",
+                    "test_framework": "pytest"
                 },
                 "run_id": "run", "python_version": "3.13.0"
             })
@@ -157,10 +168,11 @@ mod tests {
 
     #[test]
     fn an_unknown_exit_and_a_missing_script_are_null() {
-        let metadata = base_metadata(&program(&[]), None, "run", exit_status_json(None, Some("<exit>")));
+        let metadata = base_metadata(&program(&[]), None, None, "run", exit_status_json(None, Some("<exit>")));
         assert_eq!(metadata["process_exit_status"], json!({"code": null, "label": "<exit>"}));
         assert_eq!((&metadata["program"], &metadata["args"]), (&json!("<unknown>"), &json!([])));
         assert_eq!(metadata["recorder"]["target_script"], Value::Null);
+        assert_eq!(metadata["recorder"]["test_framework"], Value::Null);
     }
 
     #[test]

@@ -47,11 +47,14 @@ def _remember(name, **details):
         raise EnvironmentError(f"[ERR_IO] cannot {name}")
 
 
-def start_tracing(path, format, activation_path=None, trace_filter=None):
+def start_tracing(path, format, activation_path=None, trace_filter=None, *framework):
     global _active
     import sys
 
-    _remember("start", path=path, format=format, activation=activation_path, filters=trace_filter, argv=sys.argv[:])
+    details = {"path": path, "format": format, "activation": activation_path, "filters": trace_filter}
+    if framework:
+        details["framework"] = framework[0]
+    _remember("start", **details, argv=sys.argv[:])
     _active = True
 
 

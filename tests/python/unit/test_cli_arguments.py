@@ -152,9 +152,10 @@ def test_filters_of_the_environment_come_before_those_of_the_command_line(cli, f
         (["--out_dir", "x", "script.py"], "unknown option --out_dir (did you mean --out-dir?)"),
         (["-x", "script.py"], "unknown option -x"),
         (["-m"], "argument -m: expected one argument"),
-        (["--pytest", "-q"], "--pytest is not available yet"),
-        (["--unittest"], "--unittest is not available yet"),
-        (["--no-framework-filters", "script.py"], "--no-framework-filters is not available yet"),
+        (["--pytest"], "--pytest requires at least one argument"),
+        (["--unittest"], "--unittest requires at least one argument"),
+        (["--pytest", "--unittest", "t"], "argument --unittest: not allowed with argument --pytest"),
+        (["--no-framework-filters=1", "script.py"], "argument --no-framework-filters: takes no value"),
     ],
 )
 def test_bad_arguments_are_2_and_say_why(cli, capsys, arguments, message):
@@ -182,7 +183,9 @@ def test_the_help_names_every_option_in_80_columns(cli, capsys, option):
         cli._parse_args([option])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    for name in (*cli._VALUE_OPTIONS, *cli._FLAG_OPTIONS, "--help", "--version", "-m", "-c", *cli.VERBS):
+    assert "--no-framework-filters" in text
+    others = ("--help", "--version", "-m", "-c", *cli._FRAMEWORKS, *cli.VERBS)
+    for name in (*cli._VALUE_OPTIONS, *cli._FLAG_OPTIONS, *others):
         shown = name.replace("--no-", "--[no-]")
         assert shown in text or name.replace("--", "--[no-]") in text, name
     assert max(map(len, text.splitlines())) < 80
@@ -201,3 +204,16 @@ def test_a_config_can_be_made_by_hand(cli, tmp_path):
     )
     assert isinstance(config.script, Path)
     assert config.target.kind == "script"
+
+
+def test_everything_after_a_framework_is_its_own(cli):
+    config = cli._parse_args(["--require-trace", "--pytest", "-q", "--format", "json", "tests", "--unittest"])
+    assert (config.target.kind, config.target.name) == ("framework", "pytest")
+    assert config.script_args == ["-q", "--format", "json", "tests", "--unittest"]
+    assert (config.format, config.activation_path, config.test_framework) == ("binary", None, "pytest")
+    assert config.policy_overrides == {"require_trace": True}
+
+
+def test_without_framework_filters_the_framework_is_recorded_like_any_code(cli):
+    config = cli._parse_args(["--no-framework-filters", "--unittest", "discover"])
+    assert (config.target.name, config.script_args, config.test_framework) == ("unittest", ["discover"], None)

@@ -1,0 +1,136 @@
+"""Test runs under `--pytest` and `--unittest`: the same outcome, the tests in the trace, the framework out of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.recording import Recording
+from support.running import python
+
+Record = Callable[..., Recording]
+Write = Callable[..., Path]
+
+PYTEST_FILE = """
+    import pytest
+
+    def double(n):
+        return 2 * n
+
+    @pytest.fixture
+    def three():
+        return 3
+
+    def test_double(three):
+        result = double(three)
+        assert result == 6
+
+    @pytest.mark.parametrize("n", [1, 2])
+    def test_wrong(n):
+        print("printed by", n)
+        assert double(n) == 2, "only one"
+"""
+UNITTEST_FILE = """
+    import unittest
+
+    def double(n):
+        return 2 * n
+
+    class DoubleTest(unittest.TestCase):
+        def setUp(self):
+            self.three = 3
+
+        def test_double(self):
+            self.assertEqual(double(self.three), 6)
+
+        def test_wrong(self):
+            self.assertEqual(double(1), 3)
+"""
+WITHOUT_PLUGINS = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--color=no"]
+
+
+def without_times(text: str) -> list[str]:
+    """The lines of a report, without how long it took."""
+    lines = [re.sub(r" in [0-9.]+s =*$", "", line) for line in text.splitlines()]
+    return [re.sub(r"^(Ran .* test.*) in .*", r"\1", line).strip("= ") for line in lines]
+
+
+def calls(recorded: Recording) -> list[str]:
+    trace = recorded.trace.main
+    return [name for name in ("test_double", "test_wrong", "double", "three") for _ in trace.calls_of(name)]
+
+
+def test_pytest_has_its_outcome_and_the_trace_has_the_tests(record: Record, write: Write, tmp_path: Path) -> None:
+    write(PYTEST_FILE, "test_it.py")
+    plain = python(["-m", "pytest", *WITHOUT_PLUGINS, "test_it.py"], cwd=tmp_path)
+    recorded = record(["--pytest"], *WITHOUT_PLUGINS, "test_it.py", cwd=tmp_path)
+    assert plain.status == 1
+    assert without_times(recorded.stdout) == without_times(plain.stdout)
+    assert recorded.stderr == (
+        "Script exited with status 1; returning 0. Use '--propagate-script-exit' to mirror the script exit code.\n"
+    )
+    assert calls(recorded) == ["test_double", "test_wrong", "test_wrong", "double", "double", "double", "three"]
+    assert {Path(path).name for path in recorded.trace.paths} == {"pytest", "test_it.py"}
+
+    metadata = recorded.trace.metadata
+    assert (metadata["program"], metadata["args"]) == ("pytest", [*WITHOUT_PLUGINS, "test_it.py"])
+    assert metadata["recorder"]["test_framework"] == "pytest"
+    assert metadata["recorder"]["target_script"] is None
+    chain = [each["path"] for each in metadata["trace_filter"]["filters"]]
+    assert chain == ["<inline:builtin-default>", "<inline:builtin-pytest>"]
+
+
+def test_the_rewriting_of_assertions_moves_no_line(record: Record, write: Write, tmp_path: Path) -> None:
+    path = write(PYTEST_FILE, "test_it.py")
+    recorded = record(["--pytest"], *WITHOUT_PLUGINS, "test_it.py::test_double", cwd=tmp_path)
+    source = path.read_text().splitlines()
+    lines = [source[step.line - 1].strip() for step in recorded.trace.main.steps if step.path == str(path)]
+    assert [line for line in lines if "result" in line] == ["result = double(three)", "assert result == 6"]
+
+
+def test_unittest_has_its_outcome_and_the_trace_has_the_tests(record: Record, write: Write, tmp_path: Path) -> None:
+    write(UNITTEST_FILE, "test_it.py")
+    plain = python(["-m", "unittest", "test_it"], cwd=tmp_path)
+    recorded = record(["--unittest"], "test_it", options=["--propagate-script-exit"], cwd=tmp_path)
+    assert (plain.status, recorded.status) == (1, 1)
+    assert without_times(recorded.stderr) == without_times(plain.stderr)
+    names = [call.name for call in recorded.trace.main.calls]
+    assert {"DoubleTest.setUp", "DoubleTest.test_double", "DoubleTest.test_wrong", "double"} <= set(names)
+    assert not [path for path in recorded.trace.paths if "unittest" in Path(path).parts[:-1]]
+    metadata = recorded.trace.metadata
+    assert (metadata["program"], metadata["args"]) == ("unittest", ["test_it"])
+    assert metadata["recorder"]["test_framework"] == "unittest"
+    assert metadata["trace_filter"]["filters"][1]["path"] == "<inline:builtin-unittest>"
+
+
+def test_without_framework_filters_the_framework_is_in_the_trace(record: Record, write: Write, tmp_path: Path) -> None:
+    write(PYTEST_FILE, "test_it.py")
+    options = ["--no-framework-filters"]
+    recorded = record(["--pytest"], *WITHOUT_PLUGINS, "--collect-only", options=options, cwd=tmp_path)
+    assert any("_pytest" in Path(path).parts for path in recorded.trace.paths)
+    assert [each["name"] for each in recorded.trace.metadata["trace_filter"]["filters"]] == ["builtin-default"]
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_workers_of_xdist_run_as_without_the_recorder(
+    workers: str, record: Record, write: Write, tmp_path: Path
+) -> None:
+    write(PYTEST_FILE, "test_it.py")
+    recorded = record(["--pytest"], "-p", "no:cacheprovider", "-n", workers, "test_it.py", cwd=tmp_path)
+    assert "1 failed, 2 passed" in recorded.stdout
+    assert recorded.trace.metadata["process_exit_status"] == {"code": 1, "label": None}
+
+
+def test_a_framework_that_is_not_installed_is_named_with_how_to_get_it(tmp_path: Path) -> None:
+    # Without site-packages, but with the recorder.
+    import codetracer_python_recorder
+
+    package = Path(codetracer_python_recorder.__file__).parent.parent
+    words = ["-S", "-m", "codetracer_python_recorder", "--out-dir", tmp_path / "out", "--pytest", "tests"]
+    outcome = python(words, env={"PYTHONPATH": str(package)}, cwd=tmp_path)
+    assert outcome.status == 1
+    assert "pytest is not installed for" in outcome.stderr
+    assert "-m pip install pytest" in outcome.stderr
+    assert not (tmp_path / "out").exists()
