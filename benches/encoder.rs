@@ -5,13 +5,14 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use codetracer_python_recorder::pipeline::encoder::StreamEncoder;
+use codetracer_python_recorder::pipeline::encoder::{Packed, StreamEncoder};
 use codetracer_python_recorder::pipeline::layout::{Put, record, value};
 use codetracer_python_recorder::pipeline::model::TraceFormat;
 use codetracer_python_recorder::pipeline::tables::{CodeInfo, Tables};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const STEPS: u64 = 1024;
+const SEGMENT: usize = 4 << 20;
 const PROGRAM: &str = "/srv/program.py";
 
 fn tables(variables: u16) -> Arc<Tables> {
@@ -90,6 +91,19 @@ fn bench(criterion: &mut Criterion) {
                 });
             });
         }
+        // As a recording does it: packed, in segments that are filled by many chunks.
+        let mut encoder = StreamEncoder::new(tables(variables), TraceFormat::Binary, PROGRAM);
+        let mut out = Packed::default();
+        encoder.encode(&start, &mut out, usize::MAX).unwrap();
+        group.bench_function(BenchmarkId::new(name, "Packed"), |bencher| {
+            bencher.iter(|| {
+                encoder.encode(black_box(&repeated), &mut out, usize::MAX).unwrap();
+                if out.is_full(SEGMENT) {
+                    out.clear();
+                }
+                black_box(out.len())
+            });
+        });
     }
     group.finish();
 }

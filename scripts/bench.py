@@ -91,7 +91,9 @@ def venv_with(interpreter: Interpreter, name: str, *packages: str) -> Path:
     if not (stamp.exists() and stamp.read_text() == " ".join(packages)):
         shutil.rmtree(venv, ignore_errors=True)
         run([interpreter.path, "-m", "venv", venv])
-        run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
+        if packages:
+            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            run([venv / "bin" / "python", *install, *packages])
         stamp.write_text(" ".join(packages))
     return venv / "bin" / "python"
 

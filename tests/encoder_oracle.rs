@@ -5,7 +5,7 @@
 #[allow(dead_code)] // shared by several test files, each of which uses its part
 mod encoder_support;
 
-use codetracer_python_recorder::pipeline::encoder::{EventCounts, StreamEncoder};
+use codetracer_python_recorder::pipeline::encoder::{EventCounts, Packed, StreamEncoder};
 use codetracer_python_recorder::pipeline::layout::{LossCause, Take, record};
 use codetracer_python_recorder::pipeline::model::{Exit, TraceFormat};
 use encoder_support::model::Model;
@@ -262,5 +262,46 @@ fn the_generated_streams_contain_every_record() {
     }
     for tag in record::SET..=record::EVENT {
         assert!(seen[usize::from(tag)] > 50, "record {tag}: {seen:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// However the content is cut into segments, and whatever repeats in it.
+    #[test]
+    fn packed_output_expands_to_the_plain_one(
+        streams in prop::collection::vec(any_stream(), 1..4),
+        repeats in 1..4_usize,
+        limits in prop::collection::vec(prop_oneof![0..2_000_usize, Just(usize::MAX)], 1..8),
+    ) {
+        let mut records = Vec::new();
+        for _ in 0..repeats {
+            streams.iter().for_each(|stream| records.extend_from_slice(&stream.records));
+        }
+        let mut plain = Vec::new();
+        let mut encoder = new_encoder(TraceFormat::Binary);
+        let whole = encoder.encode(&records, &mut plain, usize::MAX);
+        encoder.finish(Exit::Code(3), &mut plain);
+
+        let mut encoder = new_encoder(TraceFormat::Binary);
+        let (mut expanded, mut packed) = (Vec::new(), Packed::default());
+        let (mut rest, mut limits) = (&records[..], limits.iter().cycle());
+        while !rest.is_empty() && whole.is_ok() {
+            packed.clear();
+            let taken = encoder.encode(rest, &mut packed, *limits.next().unwrap()).unwrap();
+            prop_assert!(taken > 0);
+            rest = &rest[taken..];
+            packed.expand(&mut expanded);
+        }
+        if whole.is_err() {
+            packed.clear();
+            prop_assert_eq!(encoder.encode(rest, &mut packed, usize::MAX), whole);
+            packed.expand(&mut expanded);
+        }
+        packed.clear();
+        encoder.finish(Exit::Code(3), &mut packed);
+        packed.expand(&mut expanded);
+        prop_assert!(expanded == plain);
     }
 }

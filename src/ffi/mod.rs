@@ -13,6 +13,7 @@
 //! | `signals`, `priority`, `disk` | what is asked of the operating system |
 //! | `process_exit` | a look at `os._exit` before it ends the process |
 //! | `chunk` | a buffer written by one thread and read by another |
+//! | `sequence_compressor` | zstd frames from matches found elsewhere |
 
 #![allow(unsafe_code)]
 
@@ -30,6 +31,7 @@ pub mod probe;
 pub mod process_exit;
 pub mod python_types;
 mod retype;
+pub mod sequence_compressor;
 pub mod signals;
 pub mod stack;
 pub mod stream;

@@ -1,13 +1,16 @@
 //! The frames of a `trace.bin`, and the seek table behind them.
 //!
 //! Invariants:
-//! - A frame counts only if it is whole and its checksum, if it has one, is right.
+//! - A frame counts only if it is whole and its checksum, if it has one, is right: zstd's own, or the one in the
+//!   skippable frame behind it, which counts as part of it.
 //! - One frame is in memory at a time, compressed; its contents never are.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 
 use zstd::zstd_safe;
+
+use crate::pipeline::compressor::{CHECK_MAGIC, check_frame};
 
 /// Length of the file header.
 pub(super) const HEADER_LEN: u64 = 8;
@@ -30,6 +33,11 @@ const FIRST_READ: usize = 256 * 1024;
 
 fn number(bytes: &[u8]) -> u32 {
     bytes.first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+}
+
+/// Whether the frame at the start of `bytes` has zstd's checksum: a bit of the byte behind the magic number.
+fn has_checksum(bytes: &[u8]) -> bool {
+    bytes.get(4).is_some_and(|descriptor| descriptor & 4 != 0)
 }
 
 /// Checks that a file ends in a seek table that describes it, as the official reader requires. Returns how many bytes
@@ -121,33 +129,100 @@ impl Frames {
     /// # Errors
     /// If the file cannot be read; damage is no error but the end.
     pub fn next_frame(&mut self) -> io::Result<Option<Frame>> {
+        let Found::Frame { size, compressed } = self.find()? else { return Ok(None) };
+        let mut decompressed = Counter(0);
+        if zstd::stream::copy_decode(&self.buffer[..size], &mut decompressed).is_err() {
+            return Ok(None);
+        }
+        self.take(compressed);
+        Ok(Some(Frame { compressed, decompressed: decompressed.0 }))
+    }
+
+    fn take(&mut self, compressed: usize) {
+        self.buffer.drain(..compressed);
+        self.position += compressed as u64;
+    }
+
+    /// Puts the next frame at the start of the buffer, whole.
+    fn find(&mut self) -> io::Result<Found> {
         if self.buffer.len() < FIRST_READ {
             self.read_more(FIRST_READ)?;
         }
         if number(&self.buffer) != zstd_safe::MAGICNUMBER {
-            return Ok(None);
+            return Ok(Found::Nothing);
         }
         let size = loop {
             match zstd_safe::find_frame_compressed_size(&self.buffer) {
                 Ok(size) => break size,
                 // Perhaps only the end of the frame is missing: twice as much, until there is no more.
                 Err(_) if !self.at_end => self.read_more(self.buffer.len())?,
-                Err(_) => return Ok(None),
+                Err(_) => return Ok(Found::Nothing),
             }
         };
-        let mut decompressed = Counter(0);
-        if zstd::stream::copy_decode(&self.buffer[..size], &mut decompressed).is_err() {
-            return Ok(None);
+        if has_checksum(&self.buffer) {
+            return Ok(Found::Frame { size, compressed: size });
         }
-        self.buffer.drain(..size);
-        self.position += size as u64;
-        Ok(Some(Frame { compressed: size, decompressed: decompressed.0 }))
+        let check = check_frame(&self.buffer[..size]);
+        if self.buffer.len() < size + check.len() {
+            self.read_more(check.len())?;
+        }
+        Ok(match &self.buffer[size..] {
+            behind if behind.starts_with(&check) => Found::Frame { size, compressed: size + check.len() },
+            behind if number(behind) == CHECK_MAGIC => Found::Damage,
+            // Frames of others may have no checksum at all.
+            _ => Found::Frame { size, compressed: size },
+        })
     }
 
     fn read_more(&mut self, wanted: usize) -> io::Result<()> {
         let read = (&mut self.file).take(wanted as u64).read_to_end(&mut self.buffer)?;
         self.at_end = read < wanted;
         Ok(())
+    }
+}
+
+/// What comes next in a file.
+enum Found {
+    /// A frame of `size` bytes, with what belongs to it `compressed`.
+    Frame { size: usize, compressed: usize },
+    /// A frame that is not what was written.
+    Damage,
+    /// No whole frame.
+    Nothing,
+}
+
+/// The bytes of a file from the first frame on, as they are; fails at a frame that is not what was written.
+#[derive(Debug)]
+pub struct CheckedBytes {
+    frames: Frames,
+    /// Bytes at the start of the buffer that are checked.
+    checked: usize,
+}
+
+impl CheckedBytes {
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn new(file: File) -> io::Result<Self> {
+        Ok(Self { frames: Frames::new(file)?, checked: 0 })
+    }
+}
+
+impl Read for CheckedBytes {
+    fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
+        if self.checked == 0 {
+            match self.frames.find()? {
+                Found::Frame { compressed, .. } => self.checked = compressed,
+                Found::Damage => return Err(io::Error::other("the checksum of a frame is wrong")),
+                // The seek table, or damage that the decoder will find.
+                Found::Nothing if self.frames.buffer.is_empty() => return self.frames.file.read(to),
+                Found::Nothing => self.checked = self.frames.buffer.len(),
+            }
+        }
+        let now = self.checked.min(to.len());
+        to[..now].copy_from_slice(&self.frames.buffer[..now]);
+        self.frames.take(now);
+        self.checked -= now;
+        Ok(now)
     }
 }
 

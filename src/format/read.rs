@@ -9,14 +9,14 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use runtime_tracing::{TraceEventsFileFormat, TraceLowLevelEvent, create_trace_reader};
 use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
-use super::frames::{HEADER_LEN, MAGIC, check_seek_table};
+use super::frames::{CheckedBytes, HEADER_LEN, MAGIC, check_seek_table};
 use crate::errors::{RecorderError, RecorderResult};
 use crate::pipeline::part::{PARTS_DIR, is_part_dir};
 use crate::storage::{FsStorage, Storage};
@@ -158,8 +158,8 @@ impl TraceFile {
             Ok(promised) => (promised, None),
             Err(wrong) => (0, Some(wrong)),
         };
-        opened.seek(SeekFrom::Start(HEADER_LEN)).map_err(failed)?;
-        let decoder = zstd::stream::read::Decoder::new(opened).map_err(failed)?;
+        let checked = CheckedBytes::new(opened).map_err(failed)?;
+        let decoder = zstd::stream::read::Decoder::new(checked).map_err(failed)?;
         let mut reader = BufReader::new(Counted { inner: decoder, count: 0 });
         let damaged = |index: u64, error: &dyn fmt::Display| Ok(Some(format!("damaged after event {index}: {error}")));
         for index in 0u64.. {

@@ -70,7 +70,7 @@ impl Default for PipelineConfig {
             metadata: Map::new(),
             queue_bytes: 16 << 20,
             batch_bytes: 64 << 10,
-            segment_bytes: 1 << 20,
+            segment_bytes: 4 << 20,
             compression_level: 1,
             compression_threads: (cores - 1).clamp(1, 4),
             flush_interval: Duration::from_secs(1),

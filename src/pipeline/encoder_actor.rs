@@ -24,7 +24,7 @@ use super::compressor::CompressorPool;
 use super::config::PipelineConfig;
 use super::encoder::StreamEncoder;
 use super::limits::LimitWatch;
-use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork};
+use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork, with_content};
 use super::model::Exit;
 use super::part::Part;
 use super::stats::{Meters, StreamMeter};
@@ -276,17 +276,17 @@ impl Encoding {
                 _ => Some(self.buffer()?),
             };
             let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-            let buffer = match spare {
-                Some(spare) => stream.buffer.insert(spare),
-                None => stream.buffer.get_or_insert_default(),
-            };
-            stream.encoder.start(&mut buffer.raw);
-            let (before, steps_before) = (buffer.raw.len(), stream.encoder.counts().steps);
+            if let Some(spare) = spare {
+                stream.buffer = Some(spare);
+            }
+            let Some(buffer) = &mut stream.buffer else { return Ok(()) };
+            with_content!(&mut buffer.content, out => stream.encoder.start(out));
+            let (before, steps_before) = (buffer.content.len(), stream.encoder.counts().steps);
             let last_step = steps_before.saturating_add(self.watch.steps_left());
             stream.encoder.set_step_limit(last_step);
-            let encoded = stream.encoder.encode(rest, &mut buffer.raw, limit);
+            let encoded = with_content!(&mut buffer.content, out => stream.encoder.encode(rest, out, limit));
             self.watch.count(stream.encoder.counts().steps - steps_before);
-            let (taken, full) = (encoded.unwrap_or(0), buffer.raw.len() >= limit);
+            let (taken, full) = (encoded.unwrap_or(0), buffer.content.is_full(limit));
             if encoded.is_err() || (taken == 0 && !full) {
                 // What was made until then is valid, and the stream can still be finished: see `salvage`.
                 return Err(bug!(
@@ -295,7 +295,7 @@ impl Encoding {
                     stream.meter.shared.info.name
                 ));
             }
-            let made = buffer.raw.len() - before;
+            let made = buffer.content.len() - before;
             self.parts.meters.bytes_encoded.fetch_add(made as u64, Ordering::Relaxed);
             rest = &rest[taken..];
             if full {
@@ -320,9 +320,9 @@ impl Encoding {
             }
             if self.buffers_made < limit {
                 self.buffers_made += 1;
-                return Ok(SegmentBuffer::default());
+                return Ok(SegmentBuffer::new(self.parts.config.format));
             }
-            let filling = |stream: &Stream| stream.buffer.as_ref().map(|buffer| buffer.raw.len());
+            let filling = |stream: &Stream| stream.buffer.as_ref().map(|buffer| buffer.content.len());
             if self.streams.values().filter_map(filling).count() == limit
                 && let Some((_, id)) = self.streams.iter().filter_map(|(id, s)| Some((filling(s)?, *id))).max()
             {
@@ -338,10 +338,10 @@ impl Encoding {
 
     /// A huge event must not keep its memory for good.
     fn emptied(&self, mut buffer: SegmentBuffer) -> SegmentBuffer {
-        if buffer.raw.capacity() > 4 * self.parts.config.segment_bytes {
-            return SegmentBuffer::default();
+        if buffer.content.footprint() > 4 * self.parts.config.segment_bytes {
+            return SegmentBuffer::new(self.parts.config.format);
         }
-        buffer.raw.clear();
+        buffer.content.clear();
         buffer.frame.clear();
         buffer
     }

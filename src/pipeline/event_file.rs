@@ -3,7 +3,7 @@
 //! Invariants:
 //! - The file is `head, parts, tail`. Every write puts new parts where the tail was and a new tail behind them, in
 //!   one piece; so between writes the file opens with the official reader, and a killed process leaves it so.
-//! - `trace.bin`: head = the version 1 header; part = an independent zstd frame with checksum; tail = a frame with
+//! - `trace.bin`: head = the version 1 header; part = an independent zstd frame that can be checked; tail = a frame with
 //!   what balances the stream (if known) and the seek table. `trace.json`: `[`, events joined by `,\n`, and `]`.
 //! - The seek table grows with the file. To keep its cost a fraction of the parts', parts wait in memory
 //!   until they are [`TAIL_SHARE`] times the tail, or somebody asks for them ([`EventFile::store`]).
@@ -90,27 +90,31 @@ impl EventFile {
         self.handle.is_some()
     }
 
-    /// Appends whole events: `raw` for JSON, `frame` (which is `raw` compressed) for binary. `provisional` is what
-    /// would balance the stream after them, not compressed.
-    pub fn append(&mut self, raw: &[u8], frame: &[u8], provisional: Vec<u8>) -> io::Result<()> {
-        match self.format {
-            TraceFormat::Binary if raw.is_empty() => {}
-            TraceFormat::Binary => {
-                log_frame(&mut self.table, frame.len(), raw.len())?;
-                self.pending.extend_from_slice(frame);
-            }
-            TraceFormat::Json => {
-                let events = trim_separators(raw);
-                if !events.is_empty() {
-                    self.pending.extend_from_slice(if self.has_events { b",\n" } else { b"\n" });
-                    self.pending.extend_from_slice(events);
-                }
-            }
+    /// Appends whole events as they are: for JSON. `provisional` is what would balance the stream after them.
+    pub fn append_events(&mut self, events: &[u8], provisional: Vec<u8>) -> io::Result<()> {
+        let whole = trim_separators(events);
+        if !whole.is_empty() {
+            self.pending.extend_from_slice(if self.has_events { b",\n" } else { b"\n" });
+            self.pending.extend_from_slice(whole);
         }
-        self.has_events |= !raw.is_empty();
+        self.appended(events.len(), provisional);
+        Ok(())
+    }
+
+    /// Appends whole events, `decompressed` bytes of them, as a frame: for binary. `provisional` is not compressed.
+    pub fn append_frame(&mut self, frame: &[u8], decompressed: usize, provisional: Vec<u8>) -> io::Result<()> {
+        if decompressed > 0 {
+            log_frame(&mut self.table, frame.len(), decompressed)?;
+            self.pending.extend_from_slice(frame);
+        }
+        self.appended(decompressed, provisional);
+        Ok(())
+    }
+
+    fn appended(&mut self, bytes: usize, provisional: Vec<u8>) {
+        self.has_events |= bytes > 0;
         self.provisional = provisional;
         self.dirty = true;
-        Ok(())
     }
 
     /// Whether enough waits to be worth a tail.
@@ -274,7 +278,7 @@ mod tests {
             let raw = vec![n; 100 + usize::from(n)];
             expected.extend_from_slice(&raw);
             let end = if n % 3 == 0 { b"<the end, so far>".to_vec() } else { Vec::new() };
-            file.append(&raw, &frame(&mut compressor, &raw), end.clone()).unwrap();
+            file.append_frame(&frame(&mut compressor, &raw), raw.len(), end.clone()).unwrap();
             let size = file.store(&FsStorage, &mut compressor).unwrap();
             assert_eq!(std::fs::metadata(file.path()).unwrap().len(), size);
             assert_eq!(contents(file.path()), [expected.clone(), end].concat());
@@ -292,10 +296,10 @@ mod tests {
             serde_json::from_slice(&std::fs::read(file.path()).unwrap()).unwrap()
         };
         assert_eq!(read(&mut file), serde_json::json!([]));
-        file.append(b"{\"a\":1}", b"", b",{\"end\":1}".to_vec()).unwrap();
+        file.append_events(b"{\"a\":1}", b",{\"end\":1}".to_vec()).unwrap();
         assert_eq!(read(&mut file), serde_json::json!([{"a": 1}, {"end": 1}]));
-        file.append(b",\n{\"a\":2},", b"", Vec::new()).unwrap();
-        file.append(b"{\"a\":3},{\"a\":4}", b"", Vec::new()).unwrap();
+        file.append_events(b",\n{\"a\":2},", Vec::new()).unwrap();
+        file.append_events(b"{\"a\":3},{\"a\":4}", Vec::new()).unwrap();
         assert_eq!(read(&mut file), serde_json::json!([{"a": 1}, {"a": 2}, {"a": 3}, {"a": 4}]));
     }
 
@@ -305,10 +309,10 @@ mod tests {
         let mut compressor = FrameCompressor::new(1).unwrap();
         let storage = FaultyStorage::new(FaultPlan { full_after: Some(200), ..FaultPlan::default() });
         let mut file = EventFile::new(dir.path().join("trace.bin"), TraceFormat::Binary, Vec::new());
-        file.append(b"first", &frame(&mut compressor, b"first"), b"end".to_vec()).unwrap();
+        file.append_frame(&frame(&mut compressor, b"first"), 5, b"end".to_vec()).unwrap();
         file.store(&storage, &mut compressor).unwrap();
         let noise: Vec<u8> = (0..1000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        file.append(&noise, &frame(&mut compressor, &noise), Vec::new()).unwrap();
+        file.append_frame(&frame(&mut compressor, &noise), noise.len(), Vec::new()).unwrap();
         let error = file.store(&storage, &mut compressor).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::StorageFull);
         assert_eq!(contents(file.path()), b"firstend");
@@ -330,11 +334,11 @@ mod tests {
         let mut file = EventFile::new(PathBuf::from("unused"), TraceFormat::Binary, Vec::new());
         let part = frame(&mut compressor, &[7; 100]);
         for _ in 0..100 {
-            file.append(&[7; 100], &part, Vec::new()).unwrap();
+            file.append_frame(&part, 100, Vec::new()).unwrap();
         }
         assert!(!file.wants_store());
         let large: Vec<u8> = (0..100_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        file.append(&large, &large, Vec::new()).unwrap();
+        file.append_frame(&large, large.len(), Vec::new()).unwrap();
         assert!(file.wants_store());
     }
 }

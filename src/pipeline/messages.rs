@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use crate::errors::RecorderResult;
 
-use super::model::Exit;
+use super::encoder::Packed;
+use super::model::{Exit, TraceFormat};
 use super::part::Part;
 use super::stats::{StopReport, StreamMeter};
 
@@ -48,12 +49,81 @@ pub(super) enum EncoderControl {
 }
 
 /// A buffer that goes round: filled by the encoder, compressed by the pool, stored by the writer.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct SegmentBuffer {
     /// Encoded events, whole ones only.
-    pub raw: Vec<u8>,
-    /// `raw` as one zstd frame; empty for JSON, which is stored as it is.
+    pub content: Content,
+    /// The content as one zstd frame; empty for JSON, which is stored as it is.
     pub frame: Vec<u8>,
+}
+
+/// Encoded events on their way to the disk.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// To be stored as they are.
+    Plain(Vec<u8>),
+    /// To be compressed.
+    Packed(Box<Packed>),
+}
+
+/// The same for either kind of content.
+macro_rules! with_content {
+    ($content:expr, $out:ident => $call:expr) => {
+        match $content {
+            $crate::pipeline::messages::Content::Plain($out) => $call,
+            $crate::pipeline::messages::Content::Packed(packed) => {
+                let $out = &mut **packed;
+                $call
+            }
+        }
+    };
+}
+pub(super) use with_content;
+
+impl Content {
+    pub fn new(format: TraceFormat) -> Self {
+        match format {
+            TraceFormat::Json => Self::Plain(Vec::new()),
+            TraceFormat::Binary => Self::Packed(Box::default()),
+        }
+    }
+
+    /// Bytes of events.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Plain(events) => events.len(),
+            Self::Packed(packed) => packed.len(),
+        }
+    }
+
+    /// Whether a segment of at most `limit` bytes ends here.
+    pub fn is_full(&self, limit: usize) -> bool {
+        match self {
+            Self::Plain(events) => events.len() >= limit,
+            Self::Packed(packed) => packed.is_full(limit),
+        }
+    }
+
+    /// Bytes of memory.
+    pub fn footprint(&self) -> usize {
+        match self {
+            Self::Plain(events) => events.capacity(),
+            Self::Packed(packed) => packed.footprint(),
+        }
+    }
+
+    pub fn clear(&mut self) {
+        match self {
+            Self::Plain(events) => events.clear(),
+            Self::Packed(packed) => packed.clear(),
+        }
+    }
+}
+
+impl SegmentBuffer {
+    pub fn new(format: TraceFormat) -> Self {
+        Self { content: Content::new(format), frame: Vec::new() }
+    }
 }
 
 /// The next part of a stream's file.

@@ -15,7 +15,7 @@ use crate::storage::Storage;
 use crate::{bug, enverr};
 
 pub mod artifacts;
-mod compressor;
+pub(crate) mod compressor;
 pub mod config;
 pub mod encoder;
 mod encoder_actor;

@@ -25,7 +25,7 @@ use super::artifacts::{
 use super::compressor::FrameCompressor;
 use super::config::PipelineConfig;
 use super::event_file::EventFile;
-use super::messages::{Segment, SegmentBuffer, WriterItem, WriterWork};
+use super::messages::{Content, Segment, SegmentBuffer, WriterItem, WriterWork};
 use super::part::{Part, PartSummary};
 use super::stats::{Meters, StreamMeter};
 use super::supervisor::Supervisor;
@@ -165,7 +165,10 @@ impl Writer {
         if paths.is_some() {
             entry.paths = paths;
         }
-        let appended = entry.file.append(&buffer.raw, &buffer.frame, provisional);
+        let appended = match &buffer.content {
+            Content::Plain(events) => entry.file.append_events(events, provisional),
+            Content::Packed(packed) => entry.file.append_frame(&buffer.frame, packed.len(), provisional),
+        };
         let path = entry.file.path();
         appended.map_err(|error| file_error("write", path, error))?;
         // The first stream's file is there from the start of a part, as the trace that its directory is.

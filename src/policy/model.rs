@@ -200,7 +200,7 @@ impl Default for PipelineSection {
             compression_level: 1,
             compression_threads: 0,
             // Large enough for zstd to find the repetitions, small enough to compress frames in parallel.
-            segment_bytes: 1024 * 1024,
+            segment_bytes: 4 * 1024 * 1024,
         }
     }
 }

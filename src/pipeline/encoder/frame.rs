@@ -7,6 +7,9 @@
 //! - Frames that are popped keep their buffers for the next call: calls allocate only while the stack reaches a new
 //!   depth, and what an unusually deep or large frame took is given back.
 
+use super::hash::{hash, mix};
+use super::packed::Shown;
+use super::words::{common_prefix, common_suffix};
 use crate::pipeline::layout::Malformed;
 
 /// A popped frame keeps at most so many bytes of variables; larger ones are rare and would pile up.
@@ -16,9 +19,23 @@ const KEPT_SLOTS: usize = 1024;
 /// So many popped frames are kept; a recursion that ends gives the rest back.
 const KEPT_FRAMES: usize = 256;
 
+/// More changes than this between two steps are not kept one by one: the next step is written anew.
+const MAX_EDITS: usize = 64;
+
+/// A slot whose event differs from the one in the frame's last step.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Edit {
+    pub slot: u32,
+    /// Length of the event in the last step.
+    pub old_len: u32,
+    /// At least so many bytes are the same at either end, as far as both are that long.
+    pub prefix: u32,
+    pub suffix: u32,
+}
+
 /// One call in progress.
 #[derive(Debug)]
-pub(super) struct Frame {
+pub struct Frame {
     /// Position of the code object in the stream's definitions.
     pub code: u32,
     /// The path of the frame's steps.
@@ -35,10 +52,16 @@ pub(super) struct Frame {
     /// One more than there are slots; starts with 0.
     bounds: Vec<u32>,
     set_slots: usize,
+    /// A hash of each slot's event, 0 for none, and their sum: two blocks with the same sum are the same.
+    hashes: Vec<u64>,
+    content: u64,
+    /// The frame's last step, and what has changed since; kept by [`super::packed`].
+    pub(super) shown: Shown,
+    edits: Vec<Edit>,
 }
 
 impl Frame {
-    const fn new() -> Self {
+    fn new() -> Self {
         Self {
             code: 0,
             path_id: 0,
@@ -49,6 +72,10 @@ impl Frame {
             block: Vec::new(),
             bounds: Vec::new(),
             set_slots: 0,
+            hashes: Vec::new(),
+            content: 0,
+            shown: Shown::default(),
+            edits: Vec::new(),
         }
     }
 
@@ -58,6 +85,7 @@ impl Frame {
         self.path_id = path_id;
         self.line = 0;
         self.bounds.resize(slots + 1, 0);
+        self.hashes.resize(slots, 0);
     }
 
     /// Forgets all variables, and the memory of more than usual.
@@ -66,9 +94,14 @@ impl Frame {
         self.block.clear();
         self.bounds.clear();
         self.dynamic.clear();
+        self.hashes.clear();
+        self.content = 0;
+        self.shown.forget();
+        self.edits.clear();
         self.block.shrink_to(KEPT_BLOCK);
         self.bounds.shrink_to(KEPT_SLOTS);
         self.dynamic.shrink_to(KEPT_SLOTS);
+        self.hashes.shrink_to(KEPT_SLOTS);
     }
 
     /// The `Value` events of all set slots.
@@ -91,6 +124,62 @@ impl Frame {
     pub(super) fn grow(&mut self, slots: usize) {
         if self.slots() < slots {
             self.bounds.resize(slots + 1, self.block.len() as u32);
+            self.hashes.resize(slots, 0);
+        }
+    }
+
+    /// Hash of the block.
+    #[inline]
+    pub(super) const fn content(&self) -> u64 {
+        self.content
+    }
+
+    /// Where a slot's event is in the block.
+    #[inline]
+    pub(super) fn range(&self, slot: u32) -> std::ops::Range<usize> {
+        self.bounds[slot as usize] as usize..self.bounds[slot as usize + 1] as usize
+    }
+
+    /// What has changed since the step that is `shown`, in slot order once sorted.
+    #[inline]
+    pub(super) fn edits(&self) -> &[Edit] {
+        &self.edits
+    }
+
+    #[inline]
+    pub(super) fn sort_edits(&mut self) {
+        if self.edits.len() > 1 {
+            self.edits.sort_unstable_by_key(|edit| edit.slot);
+        }
+    }
+
+    #[inline]
+    pub(super) fn clear_edits(&mut self) {
+        self.edits.clear();
+    }
+
+    /// Keeps the hash of the block, and what must be known to write the next step as a change of the last.
+    #[inline]
+    fn note(&mut self, slot: usize, start: usize, end: usize, new: &[u8]) {
+        // A slot's number goes into its hash: the same events in another order are another block.
+        let hash = if new.is_empty() { 0 } else { mix(hash(new) ^ (slot as u64) << 48) };
+        self.content = self.content.wrapping_sub(self.hashes[slot]).wrapping_add(hash);
+        self.hashes[slot] = hash;
+        if !self.shown.is_known() {
+            return;
+        }
+        let old = &self.block[start..end];
+        let prefix = common_prefix(old, new) as u32;
+        let suffix = common_suffix(&old[prefix as usize..], &new[prefix as usize..]) as u32;
+        if let Some(edit) = self.edits.iter_mut().find(|edit| edit.slot as usize == slot) {
+            // What both changes leave as it is.
+            edit.prefix = edit.prefix.min(prefix);
+            edit.suffix = edit.suffix.min(suffix);
+        } else if self.edits.len() < MAX_EDITS {
+            self.edits.push(Edit { slot: slot as u32, old_len: old.len() as u32, prefix, suffix });
+        } else {
+            self.shown.forget();
+            self.edits.clear();
         }
     }
 
@@ -110,6 +199,7 @@ impl Frame {
             return Err(Malformed);
         };
         let (start, end) = (start as usize, end as usize);
+        self.note(slot, start, end, fragment);
         if end - start == fragment.len() {
             self.block[start..end].copy_from_slice(fragment);
             return Ok(());

@@ -14,7 +14,8 @@
 //!  records ──► records ──► codec (cbor │ json) ──► out
 //!                │  └────► frame       variables of the open frames, encoded
 //!                ├───────► values      compact value → codec
-//!                └───────► interning   what the stream has defined so far
+//!                ├───────► interning   what the stream has defined so far
+//!                └───────► packed      the output: plain bytes, or what repeats and what is new (sequences, words)
 //! ```
 
 mod cbor;
@@ -22,11 +23,15 @@ mod codec;
 mod counts;
 mod float;
 mod frame;
+mod hash;
 mod interning;
 mod json;
 mod log_events;
+mod packed;
 mod records;
+mod sequences;
 mod values;
+mod words;
 
 use std::sync::Arc;
 
@@ -35,6 +40,7 @@ use json::Json;
 use records::RecordEncoder;
 
 pub use counts::EventCounts;
+pub use packed::{Output, Packed};
 pub use values::MAX_VALUE_DEPTH;
 
 use super::layout::Malformed;
@@ -90,7 +96,7 @@ impl StreamEncoder {
     /// [`Malformed`] for bytes that do not follow the layout, a record cut short included, and for records after
     /// [`finish`](Self::finish). What was appended to `out` remains valid, and the stream can still be finished; more
     /// records make no sense, as nobody knows where the next one starts.
-    pub fn encode(&mut self, records: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, Malformed> {
+    pub fn encode<O: Output>(&mut self, records: &[u8], out: &mut O, limit: usize) -> Result<usize, Malformed> {
         with_codec!(&mut self.records, records_encoder => records_encoder.encode(records, out, limit))
     }
 
@@ -102,7 +108,7 @@ impl StreamEncoder {
     /// Ends the events written so far as [`finish`](Self::finish) would; records that follow continue the same calls
     /// in a part that starts by itself. After this the counts are those of the part that ended, until
     /// [`begin_part`](Self::begin_part).
-    pub fn end_part(&mut self, out: &mut Vec<u8>) {
+    pub fn end_part<O: Output>(&mut self, out: &mut O) {
         with_codec!(&mut self.records, records => records.end_part(out));
     }
 
@@ -112,13 +118,13 @@ impl StreamEncoder {
     }
 
     /// Writes what the stream or part starts with, before any record has come. Does nothing later.
-    pub fn start(&mut self, out: &mut Vec<u8>) {
+    pub fn start<O: Output>(&mut self, out: &mut O) {
         with_codec!(&mut self.records, records => records.start(out));
     }
 
     /// Ends the stream: returns `None` from every open call, then the exit status from `<toplevel>`. Does nothing the
     /// second time.
-    pub fn finish(&mut self, exit: Exit, out: &mut Vec<u8>) {
+    pub fn finish<O: Output>(&mut self, exit: Exit, out: &mut O) {
         with_codec!(&mut self.records, records => records.finish(exit, out));
     }
 

@@ -18,6 +18,7 @@ use super::counts::EventCounts;
 use super::frame::{Frame, FrameStack};
 use super::interning::{Code, Definitions};
 use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
+use super::packed::Output;
 use super::values::encode_value;
 use crate::pipeline::layout::{LossCause, Malformed, Take, output, record};
 use crate::pipeline::model::Exit;
@@ -77,7 +78,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         self.frames.depth()
     }
 
-    pub(super) fn encode(&mut self, records: &[u8], out: &mut Vec<u8>, limit: usize) -> Result<usize, Malformed> {
+    pub(super) fn encode<O: Output>(&mut self, records: &[u8], out: &mut O, limit: usize) -> Result<usize, Malformed> {
         if self.progress == Progress::New {
             self.start(out);
         }
@@ -86,8 +87,11 @@ impl<C: EventCodec> RecordEncoder<C> {
             if self.progress == Progress::Finished {
                 return Err(Malformed);
             }
-            self.record(&mut take, out)?;
-            if out.len() >= limit || self.counts.steps >= self.step_limit {
+            let outcome = self.record(&mut take, out);
+            // Also behind a malformed record: the definitions before it are whole.
+            out.settle();
+            outcome?;
+            if out.is_full(limit) || self.counts.steps >= self.step_limit {
                 break;
             }
         }
@@ -95,22 +99,24 @@ impl<C: EventCodec> RecordEncoder<C> {
     }
 
     /// Writes what the stream or the part starts with, if that is still due.
-    pub(super) fn start(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn start<O: Output>(&mut self, out: &mut O) {
         if self.progress == Progress::New {
             let mut counts = self.counts;
-            self.prologue(out, &mut counts);
+            self.prologue(out.buffer(), &mut counts);
+            out.settle();
             self.counts = counts;
             self.progress = Progress::Running;
         }
     }
 
     /// Ends the part like [`Self::finish`], but the next records continue in a further part.
-    pub(super) fn end_part(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn end_part<O: Output>(&mut self, out: &mut O) {
         if self.progress == Progress::Finished {
             return;
         }
         let mut counts = self.counts;
-        self.close(Exit::Unknown, out, &mut counts);
+        self.close(Exit::Unknown, out.buffer(), &mut counts);
+        out.settle();
         self.counts = counts;
         self.progress = Progress::New;
     }
@@ -121,9 +127,10 @@ impl<C: EventCodec> RecordEncoder<C> {
         self.shown_at.clear();
     }
 
-    pub(super) fn finish(&mut self, exit: Exit, out: &mut Vec<u8>) {
+    pub(super) fn finish<O: Output>(&mut self, exit: Exit, out: &mut O) {
         let mut counts = self.counts;
-        self.close(exit, out, &mut counts);
+        self.close(exit, out.buffer(), &mut counts);
+        out.settle();
         self.counts = counts;
         self.frames.clear();
         self.progress = Progress::Finished;
@@ -212,10 +219,14 @@ impl<C: EventCodec> RecordEncoder<C> {
     }
 
     #[inline]
-    fn record(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        match take.u8()? {
+    fn record<O: Output>(&mut self, take: &mut Take<'_>, output: &mut O) -> Result<(), Malformed> {
+        let tag = take.u8()?;
+        if tag == record::STEP {
+            return self.step(take, output);
+        }
+        let out = output.buffer();
+        match tag {
             record::SET => self.set(take, out),
-            record::STEP => self.step(take, out),
             record::UNSET => self.unset(take),
             record::CALL => self.call(take, out),
             record::CALL_END => self.call_end(out),
@@ -277,20 +288,20 @@ impl<C: EventCodec> RecordEncoder<C> {
     }
 
     #[inline]
-    fn step(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    fn step<O: Output>(&mut self, take: &mut Take<'_>, out: &mut O) -> Result<(), Malformed> {
         let line = take.u32()?;
         let frame = self.frames.top()?;
         if frame.opening {
             return Err(Malformed);
         }
-        C::step(out, frame.path_id, line);
         frame.line = line;
+        C::step(out.buffer(), frame.path_id, line);
         self.counts.steps += 1;
         if frame.repeats_names {
-            return self.show_first_of_each_name(out);
+            return self.show_first_of_each_name(out.buffer());
         }
-        out.extend_from_slice(frame.block());
         self.counts.values += frame.set_slots() as u64;
+        out.show(frame);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{EncoderInbox, Encoding, WriterWork};
+use super::{EncoderInbox, Encoding, WriterWork, with_content};
 use crate::errors::RecorderResult;
 use crate::pipeline::model::Exit;
 
@@ -41,7 +41,7 @@ impl Encoding {
             None => self.buffer()?,
         };
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        stream.encoder.finish(exit, &mut buffer.raw);
+        with_content!(&mut buffer.content, out => stream.encoder.finish(exit, out));
         stream.meter.set_counts(stream.encoder.counts());
         let meter = Arc::clone(&stream.meter);
         self.send(id, buffer, Vec::new());

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{EncoderInbox, Encoding, Reply, StreamMeter, WriterWork};
+use super::{EncoderInbox, Encoding, Reply, StreamMeter, WriterWork, with_content};
 use crate::errors::RecorderResult;
 use crate::pipeline::limits::OnReached;
 
@@ -97,7 +97,7 @@ impl Encoding {
             None => self.buffer()?,
         };
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        stream.encoder.end_part(&mut buffer.raw);
+        with_content!(&mut buffer.content, out => stream.encoder.end_part(out));
         stream.meter.set_counts(stream.encoder.counts());
         let meter = Arc::clone(&stream.meter);
         self.send(id, buffer, Vec::new());
@@ -119,7 +119,7 @@ impl Encoding {
         }
         let mut buffer = self.buffer()?;
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.encoder.start(&mut buffer.raw);
+            with_content!(&mut buffer.content, out => stream.encoder.start(out));
             stream.meter.set_counts(stream.encoder.counts());
             stream.buffer = Some(buffer);
         }
