@@ -1,5 +1,5 @@
-//! Makes a trace whole whose recorder was killed: cuts what is damaged, returns from the calls that were open, writes
-//! the tail again, and the list of paths.
+//! Makes a trace whole whose recorder was killed: cuts what is damaged, adds its start if not even that was written,
+//! returns from the calls that were open, writes the tail again, and the list of paths.
 //!
 //! Invariants:
 //! - Idempotent: a trace that is whole is not touched, and being interrupted and run again is the same as being run.
@@ -8,9 +8,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use runtime_tracing::{ReturnRecord, TraceLowLevelEvent as Event, TypeId, ValueRecord};
+use runtime_tracing::{
+    CallRecord, FunctionId, FunctionRecord, Line, PathId, ReturnRecord, StepRecord, TraceLowLevelEvent as Event,
+    TypeId, TypeKind, TypeRecord, TypeSpecificInfo, ValueRecord,
+};
 use serde_json::Value;
 use zeekstd::seek_table::SeekTable;
 
@@ -57,7 +60,7 @@ fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
             .with_context("path", file.path.display().to_string())
             .with_source(error)
     };
-    let mut known = Known::default();
+    let mut known = Known::new(&file);
     let damage = file.for_each(|event| {
         known.take(&event);
         Ok(())
@@ -74,7 +77,7 @@ fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
     }
     let paths_file = file.path.with_file_name(PATHS_FILE);
     if path.is_dir() && (damage.is_some() || !paths_file.exists()) {
-        let paths = format!("{:#}\n", Value::from(known.definitions.paths));
+        let paths = format!("{:#}\n", Value::from(known.paths()));
         if std::fs::read(&paths_file).ok().as_deref() != Some(paths.as_bytes()) {
             FsStorage.replace(&paths_file, paths.as_bytes(), true).map_err(failed)?;
             done.push(format!("{}: written from the events", paths_file.display()));
@@ -84,26 +87,70 @@ fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
 }
 
 /// What has to be known of the events to end their stream.
-#[derive(Default)]
 struct Known {
     definitions: Definitions,
     depth: u64,
+    calls: u64,
+    steps: u64,
+    /// Path of the program, for a trace that does not even name it.
+    program: String,
 }
 
 impl Known {
+    fn new(trace: &TraceFile) -> Self {
+        let listed = std::fs::read(trace.path.with_file_name(PATHS_FILE)).ok();
+        let listed: Option<Value> = listed.and_then(|text| serde_json::from_slice(&text).ok());
+        let program = listed.as_ref().and_then(|paths| paths[0].as_str()).unwrap_or("/");
+        Self { definitions: Definitions::default(), depth: 0, calls: 0, steps: 0, program: program.to_owned() }
+    }
+
     fn take(&mut self, event: &Event) {
         match event {
-            Event::Call(_) => self.depth += 1,
+            Event::Call(_) => {
+                self.calls += 1;
+                self.depth += 1;
+            }
             Event::Return(_) => self.depth = self.depth.saturating_sub(1),
+            Event::Step(_) => self.steps += 1,
             other => self.definitions.take(other),
         }
     }
 
-    /// Returns from all open calls: without a value, but from the outermost the text of an unknown exit status.
+    /// The paths of the trace once it has its ending.
+    fn paths(&self) -> Vec<String> {
+        if self.definitions.paths.is_empty() { vec![self.program.clone()] } else { self.definitions.paths.clone() }
+    }
+
+    /// What is missing to a trace that loads: as much of its start as was not written, then [`Self::returns`].
     fn ending(&self) -> Vec<Event> {
+        let Definitions { paths, functions, types, .. } = &self.definitions;
+        let mut events = Vec::new();
+        if paths.is_empty() {
+            events.push(Event::Path(PathBuf::from(&self.program)));
+        }
+        if functions.is_empty() {
+            let name = "<toplevel>".to_owned();
+            events.push(Event::Function(FunctionRecord { path_id: PathId(0), line: Line(1), name }));
+        }
+        if self.calls == 0 {
+            events.push(Event::Call(CallRecord { function_id: FunctionId(0), args: Vec::new() }));
+        }
+        if types.is_empty() {
+            let (kind, specific_info) = (TypeKind::None, TypeSpecificInfo::None);
+            events.push(Event::Type(TypeRecord { kind, lang_type: "None".to_owned(), specific_info }));
+        }
+        if self.steps == 0 {
+            events.push(Event::Step(StepRecord { path_id: PathId(0), line: Line(0) }));
+        }
+        events.extend(self.returns(if self.calls == 0 { 1 } else { self.depth }));
+        events
+    }
+
+    /// Returns from all open calls: without a value, but from the outermost the text of an unknown exit status.
+    fn returns(&self, depth: u64) -> Vec<Event> {
         let string = self.definitions.types.iter().position(|info| info.lang_type == "String");
         let none = || ValueRecord::None { type_id: TypeId(0) };
-        (0..self.depth)
+        (0..depth)
             .rev()
             .map(|depth| match string {
                 Some(id) if depth == 0 => ValueRecord::String { text: "<exit>".to_owned(), type_id: TypeId(id) },
@@ -127,7 +174,7 @@ fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
     file.set_len(end)?;
 
     // Only now the file holds exactly the events that stay.
-    let mut known = Known::default();
+    let mut known = Known::new(trace);
     trace
         .for_each(|event| {
             known.take(&event);
@@ -155,7 +202,7 @@ fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
 /// Cuts behind the last whole event, then adds the missing returns and the bracket.
 fn rebuild_json(trace: &TraceFile) -> io::Result<String> {
     let bytes = std::fs::read(&trace.path)?;
-    let mut known = Known::default();
+    let mut known = Known::new(trace);
     let (mut events, mut end) = (0u64, 0);
     let mut rest = bytes.as_slice();
     while let Some(start) = rest.iter().position(|&byte| byte == b'{') {
