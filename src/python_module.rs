@@ -69,6 +69,18 @@ fn is_tracing() -> bool {
     session::is_tracing()
 }
 
+/// Directory of this process's recording and the number of the part that is being written, if one is running.
+#[pyfunction]
+fn recording_location() -> Option<(std::ffi::OsString, u32)> {
+    session::location().map(|(directory, part)| (directory.into_os_string(), part))
+}
+
+/// Whether the built-in filter takes a value of this name for a secret.
+#[pyfunction]
+fn is_secret_name(name: &str) -> bool {
+    crate::trace_filter::is_secret_name(name)
+}
+
 /// Runs a code object in a namespace as if nobody had called it: `sys._getframe().f_back` is None, and the whole
 /// recursion limit is there. For the command line, whose own frames are none of the program's business.
 #[pyfunction]
@@ -99,6 +111,8 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(stop_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(flush_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(recording_location, module)?)?;
+    module.add_function(wrap_pyfunction!(is_secret_name, module)?)?;
     module.add_function(wrap_pyfunction!(run_detached, module)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("FEATURES", pyo3::types::PyTuple::new(module.py(), FEATURES)?)?;

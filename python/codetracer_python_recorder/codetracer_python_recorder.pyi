@@ -16,9 +16,11 @@ __all__ = [
     "configure_policy_from_env",
     "flush_tracing",
     "inspect_trace",
+    "is_secret_name",
     "is_tracing",
     "policy_origins",
     "policy_snapshot",
+    "recording_location",
     "recover_trace",
     "refresh_policy_from_env",
     "run_detached",
@@ -53,6 +55,8 @@ def announce_outside_session() -> None: ...
 def stop_tracing(exit_code: int | None = None) -> None: ...
 def flush_tracing() -> None: ...
 def is_tracing() -> bool: ...
+def recording_location() -> tuple[str, int] | None: ...
+def is_secret_name(name: str) -> bool: ...
 def configure_policy(
     on_recorder_error: str | None = None,
     require_trace: bool | None = None,

@@ -146,6 +146,11 @@ impl Pipeline {
         self.handles.supervisor.has_failed()
     }
 
+    /// Number of the part that is being written.
+    pub fn current_part(&self) -> u32 {
+        self.handles.meters.part.load(Ordering::Relaxed)
+    }
+
     /// Counters as they are now; waits for nobody.
     pub fn stats(&self) -> PipelineStats {
         self.handles.meters.snapshot(self.handles.sealed.len(), self.config.queue_chunks())

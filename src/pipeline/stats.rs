@@ -1,6 +1,6 @@
 //! Counters of a running pipeline, read without stopping it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
@@ -103,6 +103,8 @@ impl StreamMeter {
 pub(super) struct Meters {
     pub bytes_in: AtomicU64,
     pub bytes_encoded: AtomicU64,
+    /// Number of the part that is being encoded.
+    pub part: AtomicU32,
     /// Losses of streams that are no longer in `streams`.
     pub lost: AtomicU64,
     /// Events and bytes of the parts that have ended.

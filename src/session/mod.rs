@@ -195,6 +195,11 @@ pub fn is_tracing() -> bool {
     active().is_some()
 }
 
+/// Directory of this process's recording and the number of the part that is being written.
+pub fn location() -> Option<(PathBuf, u32)> {
+    active().as_ref().map(|session| (session.out_dir.clone(), session.tracer.shared().pipeline.current_part()))
+}
+
 /// Makes everything recorded so far durable; nothing to do without a session.
 ///
 /// # Errors

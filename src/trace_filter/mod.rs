@@ -40,6 +40,11 @@ use crate::errors::RecorderResult;
 use engine::program::Program;
 use model::{FilterFile, FilterOrigin, ProjectRoot};
 
+/// Whether the built-in filter takes a value of this name for a secret.
+pub fn is_secret_name(name: &str) -> bool {
+    words::SECRETS.matches(name)
+}
+
 /// A chain of filters, checked and compiled. Immutable; clones share everything.
 #[derive(Debug, Clone)]
 pub struct TraceFilterConfig {

@@ -9,6 +9,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{EncoderInbox, Encoding, Reply, StreamMeter, WriterWork, with_content};
@@ -75,6 +76,7 @@ impl Encoding {
             self.end_part_of(id)?;
         }
         let next = Arc::new(self.part.next(&self.parts.config.out_dir, reason));
+        self.parts.meters.part.store(next.number, Ordering::Relaxed);
         let part = std::mem::replace(&mut self.part, next);
         let ended = WriterWork::EndPart { part, reason: reason.to_owned(), reply };
         for id in ids {
