@@ -24,6 +24,9 @@ impl NamePolicy for HideSecrets {
     fn hides_names(&self) -> bool {
         true
     }
+    fn identity(&self) -> Option<usize> {
+        Some(1)
+    }
     fn attribute(&mut self, name: Obj<'_>) -> ValueAction {
         let name = codetracer_python_recorder::ffi::object::lossy(name);
         if name.contains("secret") {

@@ -5,6 +5,7 @@
 //! | `layout` | private structs of CPython, gated by version |
 //! | `probe` | the start-up check of those layouts against the public API |
 //! | `object` | reading objects without running code |
+//! | `entries` | walking dicts and attributes in place |
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
@@ -22,6 +23,7 @@ use pyo3::prelude::*;
 pub mod chunk;
 pub mod code;
 pub mod disk;
+pub mod entries;
 pub mod frame;
 pub mod layout;
 pub mod monitoring;

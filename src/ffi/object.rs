@@ -11,6 +11,7 @@ use std::ptr::NonNull;
 
 use pyo3::ffi;
 
+use super::entries::DictEntries;
 use super::layout::{self, DictKeys, ManagedDict};
 
 /// A borrowed Python object.
@@ -106,72 +107,37 @@ impl<'a> Obj<'a> {
     /// What the object is, and whether its type is exactly that built-in type.
     #[inline]
     pub fn kind(self) -> (Kind, bool) {
-        let ty = self.ty().as_ptr();
-        // The common exact types first, by address.
-        let exact = |builtin: *mut ffi::PyTypeObject| std::ptr::eq(ty, builtin);
-        if exact(&raw mut ffi::PyLong_Type) {
-            (Kind::Int, true)
-        } else if exact(&raw mut ffi::PyUnicode_Type) {
-            (Kind::Str, true)
-        } else if exact(&raw mut ffi::PyFloat_Type) {
-            (Kind::Float, true)
-        } else if exact(&raw mut ffi::PyList_Type) {
-            (Kind::List, true)
-        } else if exact(&raw mut ffi::PyDict_Type) {
-            (Kind::Dict, true)
-        } else if exact(&raw mut ffi::PyTuple_Type) {
-            (Kind::Tuple, true)
-        } else if exact(&raw mut ffi::PyBool_Type) {
-            (Kind::Bool, true)
-        } else if exact(&raw mut ffi::PyFunction_Type) {
-            (Kind::Function, true)
-        } else if self.is_none() {
-            (Kind::None, true)
-        } else {
-            self.kind_by_flags()
+        match self.common_kind() {
+            Some(kind) => (kind, true),
+            None => self.ty().kind_of_instances(),
         }
     }
 
-    fn kind_by_flags(self) -> (Kind, bool) {
+    /// What the object is, if its type is exactly one of the commonest built-in types.
+    #[inline]
+    pub fn common_kind(self) -> Option<Kind> {
         let ty = self.ty().as_ptr();
-        // SAFETY: `ty` is a valid type object; the calls only read flags and compare addresses.
-        unsafe {
-            let flags = ffi::PyType_GetFlags(ty);
-            let table = [
-                (ffi::Py_TPFLAGS_LONG_SUBCLASS, Kind::Int),
-                (ffi::Py_TPFLAGS_UNICODE_SUBCLASS, Kind::Str),
-                (ffi::Py_TPFLAGS_LIST_SUBCLASS, Kind::List),
-                (ffi::Py_TPFLAGS_TUPLE_SUBCLASS, Kind::Tuple),
-                (ffi::Py_TPFLAGS_DICT_SUBCLASS, Kind::Dict),
-                (ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS, Kind::Exception),
-                (ffi::Py_TPFLAGS_TYPE_SUBCLASS, Kind::Type),
-            ];
-            for (flag, kind) in table {
-                if flags & flag != 0 {
-                    return (kind, false);
-                }
-            }
-            if flags & ffi::Py_TPFLAGS_BYTES_SUBCLASS != 0 {
-                return (Kind::Bytes, std::ptr::eq(ty, &raw mut ffi::PyBytes_Type));
-            }
-            for (builtin, kind) in [
-                (&raw mut ffi::PySet_Type, Kind::Set),
-                (&raw mut ffi::PyFrozenSet_Type, Kind::FrozenSet),
-                (&raw mut ffi::PyModule_Type, Kind::Module),
-                (&raw mut ffi::PyFloat_Type, Kind::Float),
-            ] {
-                if std::ptr::eq(ty, builtin) {
-                    return (kind, true);
-                }
-                // `PyType_IsSubtype` walks the MRO by address; it runs no code.
-                if ffi::PyType_IsSubtype(ty, builtin) != 0 {
-                    return (kind, false);
-                }
-            }
-            if std::ptr::eq(ty, &raw mut ffi::PyCFunction_Type) {
-                return (Kind::Function, true);
-            }
-            (Kind::Other, true)
+        let exact = |builtin: *mut ffi::PyTypeObject| std::ptr::eq(ty, builtin);
+        if exact(&raw mut ffi::PyLong_Type) {
+            Some(Kind::Int)
+        } else if exact(&raw mut ffi::PyUnicode_Type) {
+            Some(Kind::Str)
+        } else if exact(&raw mut ffi::PyFloat_Type) {
+            Some(Kind::Float)
+        } else if exact(&raw mut ffi::PyList_Type) {
+            Some(Kind::List)
+        } else if exact(&raw mut ffi::PyDict_Type) {
+            Some(Kind::Dict)
+        } else if exact(&raw mut ffi::PyTuple_Type) {
+            Some(Kind::Tuple)
+        } else if exact(&raw mut ffi::PyBool_Type) {
+            Some(Kind::Bool)
+        } else if exact(&raw mut ffi::PyFunction_Type) {
+            Some(Kind::Function)
+        } else if self.is_none() {
+            Some(Kind::None)
+        } else {
+            None
         }
     }
 
@@ -287,9 +253,10 @@ impl<'a> Obj<'a> {
         slice.iter().map(|&item| unsafe { Obj::borrow(item) })
     }
 
-    /// Keys and values of a dict (or an instance of a subclass) in insertion order, with its length.
+    /// Keys and values of a dict (or an instance of a subclass) in insertion order.
+    #[inline]
     pub fn dict_entries(self) -> DictEntries<'a> {
-        DictEntries { dict: self, position: 0 }
+        DictEntries::of(self)
     }
 
     /// Number of entries; call it for [`Kind::Dict`] only.
@@ -522,28 +489,6 @@ fn big_int(digits: &[u32], negative: bool) -> Int {
     Int::Big { negative, magnitude: bytes }
 }
 
-/// Iterator over a dict; see [`Obj::dict_entries`].
-pub struct DictEntries<'a> {
-    dict: Obj<'a>,
-    position: ffi::Py_ssize_t,
-}
-
-impl<'a> Iterator for DictEntries<'a> {
-    type Item = (Obj<'a>, Obj<'a>);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
-        // SAFETY: the caller saw a dict; `PyDict_Next` borrows and runs no code, nothing mutates it during `'a`.
-        unsafe {
-            if ffi::PyDict_Next(self.dict.as_ptr(), &raw mut self.position, &raw mut key, &raw mut value) == 0 {
-                return None;
-            }
-            Some((Obj::borrow(key)?, Obj::borrow(value)?))
-        }
-    }
-}
-
 /// Iterator over a set; see [`Obj::set_items`].
 pub struct SetItems<'a> {
     set: Obj<'a>,
@@ -588,6 +533,7 @@ impl<'a> Type<'a> {
 
     /// A number that together with the address names this very type for the life of the process; `None` if CPython
     /// has run out of them.
+    #[inline]
     pub fn version(self) -> Option<u32> {
         // SAFETY: a valid type object; assigning a tag changes nothing a program can see.
         unsafe {
@@ -596,6 +542,50 @@ impl<'a> Type<'a> {
                 return None;
             }
             Some((*ty).tp_version_tag)
+        }
+    }
+
+    /// What instances are, as [`Obj::kind`] says of those whose type is not one of the commonest.
+    pub fn kind_of_instances(self) -> (Kind, bool) {
+        let ty = self.as_ptr();
+        // SAFETY: `ty` is a valid type object; the calls only read flags and compare addresses.
+        unsafe {
+            let flags = ffi::PyType_GetFlags(ty);
+            let table = [
+                (ffi::Py_TPFLAGS_LONG_SUBCLASS, Kind::Int),
+                (ffi::Py_TPFLAGS_UNICODE_SUBCLASS, Kind::Str),
+                (ffi::Py_TPFLAGS_LIST_SUBCLASS, Kind::List),
+                (ffi::Py_TPFLAGS_TUPLE_SUBCLASS, Kind::Tuple),
+                (ffi::Py_TPFLAGS_DICT_SUBCLASS, Kind::Dict),
+                (ffi::Py_TPFLAGS_BASE_EXC_SUBCLASS, Kind::Exception),
+                (ffi::Py_TPFLAGS_TYPE_SUBCLASS, Kind::Type),
+            ];
+            for (flag, kind) in table {
+                if flags & flag != 0 {
+                    return (kind, false);
+                }
+            }
+            if flags & ffi::Py_TPFLAGS_BYTES_SUBCLASS != 0 {
+                return (Kind::Bytes, std::ptr::eq(ty, &raw mut ffi::PyBytes_Type));
+            }
+            for (builtin, kind) in [
+                (&raw mut ffi::PySet_Type, Kind::Set),
+                (&raw mut ffi::PyFrozenSet_Type, Kind::FrozenSet),
+                (&raw mut ffi::PyModule_Type, Kind::Module),
+                (&raw mut ffi::PyFloat_Type, Kind::Float),
+            ] {
+                if std::ptr::eq(ty, builtin) {
+                    return (kind, true);
+                }
+                // `PyType_IsSubtype` walks the MRO by address; it runs no code.
+                if ffi::PyType_IsSubtype(ty, builtin) != 0 {
+                    return (kind, false);
+                }
+            }
+            if std::ptr::eq(ty, &raw mut ffi::PyCFunction_Type) {
+                return (Kind::Function, true);
+            }
+            (Kind::Other, true)
         }
     }
 
@@ -769,7 +759,7 @@ struct MemberDescriptor {
 
 /// Prefix of `PyHeapTypeObject`.
 #[repr(C)]
-struct HeapType {
+pub(super) struct HeapType {
     ty: ffi::PyTypeObject,
     as_async: ffi::PyAsyncMethods,
     as_number: ffi::PyNumberMethods,
@@ -779,7 +769,7 @@ struct HeapType {
     name: *mut ffi::PyObject,
     slots: *mut ffi::PyObject,
     qualname: *mut ffi::PyObject,
-    cached_keys: *mut DictKeys,
+    pub(super) cached_keys: *mut DictKeys,
 }
 
 unsafe extern "C" {

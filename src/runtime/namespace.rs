@@ -61,22 +61,22 @@ struct Variable {
 }
 
 /// Everything an update needs from its thread.
-pub struct Sink<'a> {
+pub struct Sink<'a, P> {
     pub snapshotter: &'a mut Snapshotter,
-    pub policy: &'a mut dyn NamePolicy,
+    pub policy: &'a mut P,
     pub out: &'a mut Vec<u8>,
 }
 
 impl NamespaceView {
     /// Sends what changed in `namespace`. `first_slot` is the first dynamic slot of the frame; `action_of` decides about
     /// a name when it is met first. Returns how many values were hidden.
-    pub fn sync(
+    pub fn sync<P: NamePolicy>(
         &mut self,
         namespace: Obj<'_>,
         shown: Shown,
         first_slot: usize,
         action_of: &mut dyn FnMut(&str) -> ValueAction,
-        sink: &mut Sink<'_>,
+        sink: &mut Sink<'_, P>,
     ) -> u64 {
         if namespace.kind().0 != Kind::Dict {
             return 0;

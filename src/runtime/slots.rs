@@ -71,7 +71,7 @@ impl SlotCache {
         slot: u16,
         object: Obj<'_>,
         snapshotter: &mut Snapshotter,
-        policy: &mut dyn NamePolicy,
+        policy: &mut impl NamePolicy,
         out: &mut Vec<u8>,
     ) {
         match object.kind() {
@@ -129,22 +129,23 @@ impl SlotCache {
         slot: u16,
         object: Obj<'_>,
         snapshotter: &mut Snapshotter,
-        policy: &mut dyn NamePolicy,
+        policy: &mut impl NamePolicy,
         out: &mut Vec<u8>,
     ) {
-        let start = out.len();
+        if self.state == SNAPSHOT && snapshotter.is_same(object, policy, out.len() + HEAD, &self.bytes) {
+            return;
+        }
         head(slot, out);
         let value_at = out.len();
         snapshotter.write(object, policy, out);
-        if self.state == SNAPSHOT && self.bytes == out[value_at..] {
-            out.truncate(start);
-            return;
-        }
         self.state = SNAPSHOT;
         self.bytes.clear();
         self.bytes.extend_from_slice(&out[value_at..]);
     }
 }
+
+/// Bytes of [`head`].
+const HEAD: usize = 3;
 
 #[inline]
 fn head(slot: u16, out: &mut Vec<u8>) {
@@ -160,7 +161,7 @@ pub fn update(
     object: Option<Obj<'_>>,
     action: ValueAction,
     snapshotter: &mut Snapshotter,
-    policy: &mut dyn NamePolicy,
+    policy: &mut impl NamePolicy,
     out: &mut Vec<u8>,
 ) -> bool {
     match (object, action) {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
-use rustc_hash::{FxHashMap, FxHashSet};
+use rustc_hash::FxHashSet;
 
 use super::shared::Shared;
 use crate::errors::RecorderError;
@@ -340,17 +340,37 @@ fn module_name_from_path(search_path: &[PathBuf], path: &Path) -> Option<String>
     (!parts.is_empty()).then(|| parts.join("."))
 }
 
-/// One thread's memory of decisions about attribute names and dict keys.
-#[derive(Debug, Default)]
+/// One thread's memory of decisions about attribute names and dict keys: a table of fixed size.
+#[derive(Debug)]
 pub struct NameDecisions {
-    known: FxHashMap<(u32, bool, isize, usize), ValueAction>,
+    known: Box<[Decision; NAMES_KNOWN]>,
+}
+
+/// Entries of the table; a power of two.
+const NAMES_KNOWN: usize = 512;
+
+/// Strings are told apart by hash and length.
+#[derive(Debug, Clone, Copy)]
+struct Decision {
+    policy: usize,
+    hash: isize,
+    length: usize,
+    is_key: bool,
+    action: ValueAction,
 }
 
 /// The decisions for one code object.
 #[derive(Debug)]
 pub struct NameDecisionsOf<'a> {
     code: &'a TracedCode,
-    known: &'a mut FxHashMap<(u32, bool, isize, usize), ValueAction>,
+    known: &'a mut [Decision; NAMES_KNOWN],
+}
+
+impl Default for NameDecisions {
+    fn default() -> Self {
+        let nothing = Decision { policy: 0, hash: -1, length: 0, is_key: false, action: ValueAction::Redact };
+        Self { known: Box::new([nothing; NAMES_KNOWN]) }
+    }
 }
 
 impl NameDecisions {
@@ -361,21 +381,29 @@ impl NameDecisions {
 }
 
 impl NameDecisionsOf<'_> {
-    /// Strings are told apart by hash and length; a string without a cached hash is matched each time.
+    /// A string without a cached hash is matched each time.
+    #[inline]
     fn remembered(&mut self, name: Obj<'_>, is_key: bool) -> ValueAction {
-        let resolution = &self.code.resolution;
-        let decide = || {
-            let text = lossy(name);
-            if is_key { resolution.dict_key_action(&text) } else { resolution.action(ValueKind::Attribute, &text) }
-        };
-        let hash = name.str_hash();
-        if hash == -1 {
-            return decide();
+        let (policy, hash, length) = (self.code.resolution.identity(), name.str_hash(), name.text().len());
+        let at = (hash as usize ^ usize::from(is_key)) % NAMES_KNOWN;
+        let known = &self.known[at];
+        if known.hash == hash
+            && known.length == length
+            && known.policy == policy
+            && known.is_key == is_key
+            && hash != -1
+        {
+            return known.action;
         }
-        if self.known.len() > 100_000 {
-            self.known.clear();
-        }
-        *self.known.entry((self.code.id, is_key, hash, name.text().len())).or_insert_with(decide)
+        let action = self.decide(name, is_key);
+        self.known[at] = Decision { policy, hash, length, is_key, action };
+        action
+    }
+
+    #[cold]
+    fn decide(&self, name: Obj<'_>, is_key: bool) -> ValueAction {
+        let (resolution, text) = (&self.code.resolution, lossy(name));
+        if is_key { resolution.dict_key_action(&text) } else { resolution.action(ValueKind::Attribute, &text) }
     }
 }
 
@@ -384,9 +412,15 @@ impl NamePolicy for NameDecisionsOf<'_> {
     fn hides_names(&self) -> bool {
         self.code.resolution.redacts_attributes()
     }
+    #[inline]
+    fn identity(&self) -> Option<usize> {
+        Some(if self.hides_names() { self.code.resolution.identity() } else { 0 })
+    }
+    #[inline]
     fn attribute(&mut self, name: Obj<'_>) -> ValueAction {
         self.remembered(name, false)
     }
+    #[inline]
     fn dict_key(&mut self, key: Obj<'_>) -> ValueAction {
         self.remembered(key, true)
     }

@@ -9,18 +9,23 @@
 
 use std::sync::Arc;
 
+use crate::ffi::entries::InlineAttributes;
 use crate::ffi::object::{Int, Kind, Obj, Text, Type};
 use crate::ffi::python_types::{Owned, exact_items, proxied_mapping};
 use crate::pipeline::layout::{Put, value as tag};
 use crate::pipeline::tables::types;
 use crate::trace_filter::ValueAction;
 
+pub mod facts;
 pub mod names;
 pub mod special;
+pub mod target;
 pub mod text;
 
+use facts::{Facts, Shape};
 pub use names::TypeNames;
 use special::Trait;
+use target::{Compare, Target};
 
 /// Bounds of one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub struct Limits {
 pub trait NamePolicy {
     /// False when nothing can be hidden: then the two questions below are not asked.
     fn hides_names(&self) -> bool;
+    /// A number that names what the two questions below are answered by: equal numbers, equal answers. `None`: ask.
+    fn identity(&self) -> Option<usize>;
     fn attribute(&mut self, name: Obj<'_>) -> ValueAction;
     fn dict_key(&mut self, key: Obj<'_>) -> ValueAction;
 }
@@ -76,31 +83,52 @@ impl Snapshotter {
     }
 
     /// Writes `object`.
-    pub fn write(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+    #[inline]
+    pub fn write(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut Vec<u8>) {
         debug_assert!(self.enclosing.is_empty());
         self.value(object, policy, out);
     }
 
-    fn value(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
-        let (kind, exact) = object.kind();
-        match kind {
-            Kind::None => out.put_u8(tag::NONE),
-            Kind::Bool => out.put_u8(if object.is_true() { tag::TRUE } else { tag::FALSE }),
-            Kind::Int if exact => self.int(object, out),
-            Kind::Float if exact => out.put_float(object.float_value()),
-            Kind::Str if exact => self.str(object.text(), out),
-            Kind::Int | Kind::Float | Kind::Str => self.derived_scalar(kind, object, out),
-            Kind::Bytes => self.bytes(object, exact, out),
-            Kind::List | Kind::Tuple => self.sequence(kind, exact, object, policy, out),
-            Kind::Dict => self.dict((!exact).then(|| object.ty()), object, policy, out),
-            Kind::Set | Kind::FrozenSet => self.set(kind, exact, object, policy, out),
-            Kind::Exception => self.described(object, out),
-            Kind::Function | Kind::Module | Kind::Type => self.described(object, out),
-            Kind::Other => self.other(object, policy, out),
+    /// Whether [`Snapshotter::write`] at this position of the output would produce just these bytes.
+    #[inline]
+    pub fn is_same(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, position: usize, expected: &[u8]) -> bool {
+        debug_assert!(self.enclosing.is_empty());
+        let mut compare = Compare::new(expected, position);
+        self.value(object, policy, &mut compare);
+        compare.is_same()
+    }
+
+    fn value(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) {
+        match object.common_kind() {
+            Some(Kind::None) => out.put_u8(tag::NONE),
+            Some(Kind::Bool) => out.put_u8(if object.is_true() { tag::TRUE } else { tag::FALSE }),
+            Some(Kind::Int) => self.int(object, out),
+            Some(Kind::Float) => out.put_float(object.float_value()),
+            Some(Kind::Str) => self.str(object.text(), out),
+            Some(kind @ (Kind::List | Kind::Tuple)) => self.sequence(kind, None, object, policy, out),
+            Some(Kind::Dict) => self.dict(None, object, policy, out),
+            Some(Kind::Function) => self.described(object, out),
+            _ => self.uncommon(object, policy, out),
         }
     }
 
-    fn int(&mut self, object: Obj<'_>, out: &mut Vec<u8>) {
+    /// A value whose type is none of the commonest.
+    fn uncommon(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) {
+        let at = self.names.facts_of(object.ty());
+        let facts = *self.names.facts.at(at);
+        let Facts { kind, exact, .. } = facts;
+        match kind {
+            Kind::Int | Kind::Float | Kind::Str => self.derived_scalar(&facts, object, out),
+            Kind::Bytes => self.bytes(object, exact, out),
+            Kind::List | Kind::Tuple => self.sequence(kind, Some(&facts), object, policy, out),
+            Kind::Dict => self.dict(Some(object.ty()), object, policy, out),
+            Kind::Set | Kind::FrozenSet => self.set(kind, exact, object, policy, out),
+            Kind::Exception | Kind::Function | Kind::Module | Kind::Type => self.described(object, out),
+            Kind::None | Kind::Bool | Kind::Other => self.other(at, &facts, object, policy, out),
+        }
+    }
+
+    fn int(&mut self, object: Obj<'_>, out: &mut impl Target) {
         let bits = object.int_bits();
         if bits > MAX_INT_BITS {
             out.put_typed_text(tag::RAW, types::INT, &format!("<int of {bits} bits>"));
@@ -118,7 +146,7 @@ impl Snapshotter {
     }
 
     /// A str of at most `max_string` characters, then `… +N more`.
-    pub fn str(&mut self, text: Text<'_>, out: &mut Vec<u8>) {
+    pub fn str(&mut self, text: Text<'_>, out: &mut impl Target) {
         let limit = self.limits.max_string;
         let length = text.len();
         match text {
@@ -135,29 +163,25 @@ impl Snapshotter {
     }
 
     /// Instances of classes derived from int, float, str: enum members as their name, others as base content.
-    fn derived_scalar(&mut self, kind: Kind, object: Obj<'_>, out: &mut Vec<u8>) {
-        if self.names.special(object.ty()) == Trait::EnumMember {
+    fn derived_scalar(&mut self, facts: &Facts, object: Obj<'_>, out: &mut impl Target) {
+        if facts.special == Trait::EnumMember {
             return self.described(object, out);
         }
         let type_ref = self.names.plain(object.ty());
         out.put_u8(tag::TYPED);
         out.put_u32(type_ref);
-        match kind {
-            Kind::Int => {
-                let at = out.len();
-                self.int(object, out);
-                if out.get(at) == Some(&tag::RAW) {
-                    // Only scalars may follow TYPED.
-                    out.truncate(at);
-                    out.put_str(&format!("<int of {} bits>", object.int_bits()));
-                }
+        match facts.kind {
+            // Only scalars may follow TYPED.
+            Kind::Int if object.int_bits() > MAX_INT_BITS => {
+                out.put_str(&format!("<int of {} bits>", object.int_bits()));
             }
+            Kind::Int => self.int(object, out),
             Kind::Float => out.put_float(object.float_value()),
             _ => self.str(object.text(), out),
         }
     }
 
-    fn bytes(&mut self, object: Obj<'_>, exact: bool, out: &mut Vec<u8>) {
+    fn bytes(&mut self, object: Obj<'_>, exact: bool, out: &mut impl Target) {
         let type_ref = if exact { types::BYTES } else { self.names.plain(object.ty()) };
         self.scratch.clear();
         text::push_bytes(&mut self.scratch, object.bytes_value(), self.limits.max_string);
@@ -165,12 +189,12 @@ impl Snapshotter {
     }
 
     /// Enters a container: false, and something written in its place, if it must not be walked.
-    fn enter(&mut self, object: Obj<'_>, out: &mut Vec<u8>) -> bool {
+    fn enter(&mut self, object: Obj<'_>, out: &mut impl Target) -> bool {
         if self.enclosing.contains(&object.address()) {
             out.put_typed_text(tag::RAW, types::CYCLE, "<cycle>");
             return false;
         }
-        if self.enclosing.len() >= self.limits.max_depth || out.len() >= self.budget_end {
+        if self.enclosing.len() >= self.limits.max_depth || out.position() >= self.budget_end {
             out.put_typed_text(tag::RAW, types::TRUNCATED, "…");
             return false;
         }
@@ -179,30 +203,49 @@ impl Snapshotter {
     }
 
     /// Writes a compound head now and its item count when the items are known.
-    fn compound(
+    #[inline]
+    fn compound<T: Target>(
         &mut self,
         kind: u8,
         type_ref: u32,
         length: usize,
-        out: &mut Vec<u8>,
-        items: &mut dyn FnMut(&mut Self, &mut Vec<u8>) -> usize,
+        out: &mut T,
+        items: impl FnOnce(&mut Self, &mut T) -> usize,
     ) {
-        out.put_compound(kind, type_ref, 0);
-        let count_at = out.len() - 4;
+        out.put_u8(kind);
+        out.put_u32(type_ref);
+        let count_at = out.reserve_u32();
         let written = items(self, out);
         let mut count = written;
         if written < length {
-            let mut more = String::new();
+            let mut more = std::mem::take(&mut self.scratch);
+            more.clear();
             text::push_more(&mut more, length - written);
             out.put_typed_text(tag::RAW, types::TRUNCATED, &more);
+            self.scratch = more;
             count += 1;
         }
-        out[count_at..count_at + 4].copy_from_slice(&(count as u32).to_le_bytes());
+        out.fill_u32(count_at, count as u32);
         self.enclosing.pop();
     }
 
-    fn sequence(&mut self, kind: Kind, exact: bool, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
-        let special = if exact { Trait::Nothing } else { self.names.special(object.ty()) };
+    /// Whether the items of a container end here: no room left, or nobody wants the rest.
+    #[inline]
+    fn ends_early(&self, out: &impl Target) -> bool {
+        out.position() >= self.budget_end || !out.goes_on()
+    }
+
+    /// `facts`: about the type, if it is not exactly `list` or `tuple`.
+    fn sequence(
+        &mut self,
+        kind: Kind,
+        facts: Option<&Facts>,
+        object: Obj<'_>,
+        policy: &mut impl NamePolicy,
+        out: &mut impl Target,
+    ) {
+        let exact = facts.is_none();
+        let special = facts.map_or(Trait::Nothing, |facts| facts.special);
         if special == Trait::EnumMember {
             return self.described(object, out);
         }
@@ -226,7 +269,7 @@ impl Snapshotter {
         let mut items = items.take(limit);
         let hides = policy.hides_names() && tag == tag::STRUCT;
         let mut index = 0;
-        self.compound(tag, type_ref, length, out, &mut |this, out| {
+        self.compound(tag, type_ref, length, out, |this, out| {
             let mut written = 0;
             for item in items.by_ref() {
                 match item {
@@ -239,7 +282,7 @@ impl Snapshotter {
                 }
                 index += 1;
                 written += 1;
-                if out.len() >= this.budget_end && tag != tag::STRUCT {
+                if if tag == tag::STRUCT { !out.goes_on() } else { this.ends_early(out) } {
                     break;
                 }
             }
@@ -247,7 +290,13 @@ impl Snapshotter {
         });
     }
 
-    fn item(&mut self, action: Option<ValueAction>, item: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+    fn item(
+        &mut self,
+        action: Option<ValueAction>,
+        item: Obj<'_>,
+        policy: &mut impl NamePolicy,
+        out: &mut impl Target,
+    ) {
         match action {
             None | Some(ValueAction::Allow) => self.value(item, policy, out),
             Some(ValueAction::Redact) => redacted(out),
@@ -256,14 +305,14 @@ impl Snapshotter {
     }
 
     /// `ty`: the type to show, if it is not exactly `dict`.
-    fn dict(&mut self, ty: Option<Type<'_>>, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+    fn dict(&mut self, ty: Option<Type<'_>>, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) {
         if !self.enter(object, out) {
             return;
         }
         let type_ref = ty.map_or(types::DICT, |ty| self.names.sequence(ty));
         let limit = self.limits.max_items;
         let hides = policy.hides_names();
-        self.compound(tag::SEQ, type_ref, object.dict_len(), out, &mut |this, out| {
+        self.compound(tag::SEQ, type_ref, object.dict_len(), out, |this, out| {
             let mut written = 0;
             for (key, value) in object.dict_entries().take(limit) {
                 let action = if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
@@ -271,7 +320,7 @@ impl Snapshotter {
                 this.value(key, policy, out);
                 this.item(Some(action), value, policy, out);
                 written += 1;
-                if out.len() >= this.budget_end {
+                if this.ends_early(out) {
                     break;
                 }
             }
@@ -279,7 +328,7 @@ impl Snapshotter {
         });
     }
 
-    fn set(&mut self, kind: Kind, exact: bool, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
+    fn set(&mut self, kind: Kind, exact: bool, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) {
         if !self.enter(object, out) {
             return;
         }
@@ -289,12 +338,12 @@ impl Snapshotter {
             (_, false) => self.names.set(object.ty()),
         };
         let limit = self.limits.max_items;
-        self.compound(tag::SEQ, type_ref, object.set_len(), out, &mut |this, out| {
+        self.compound(tag::SEQ, type_ref, object.set_len(), out, |this, out| {
             let mut written = 0;
             for item in object.set_items().take(limit) {
                 this.value(item, policy, out);
                 written += 1;
-                if out.len() >= this.budget_end {
+                if this.ends_early(out) {
                     break;
                 }
             }
@@ -303,15 +352,22 @@ impl Snapshotter {
     }
 
     /// A value shown as text: exceptions, functions, classes, modules, enum members.
-    fn described(&mut self, object: Obj<'_>, out: &mut Vec<u8>) {
+    fn described(&mut self, object: Obj<'_>, out: &mut impl Target) {
         let type_ref = self.names.plain(object.ty());
         self.scratch.clear();
         text::describe(object, &mut self.scratch, self.limits.max_string);
         out.put_typed_text(tag::RAW, type_ref, &self.scratch);
     }
 
-    fn other(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) {
-        let special = self.names.special(object.ty());
+    fn other(
+        &mut self,
+        at: usize,
+        facts: &Facts,
+        object: Obj<'_>,
+        policy: &mut impl NamePolicy,
+        out: &mut impl Target,
+    ) {
+        let special = facts.special;
         match special {
             Trait::EnumMember => return self.described(object, out),
             Trait::Nothing => {}
@@ -341,7 +397,7 @@ impl Snapshotter {
                 }
             }
         }
-        if object.ty().has_attributes() && self.instance(object, policy, out) {
+        if facts.has_attributes && self.instance(at, facts, object, policy, out) {
             return;
         }
         let type_ref = self.names.plain(object.ty());
@@ -358,19 +414,19 @@ impl Snapshotter {
         deque: Obj<'_>,
         items: &[Owned],
         length: usize,
-        policy: &mut dyn NamePolicy,
-        out: &mut Vec<u8>,
+        policy: &mut impl NamePolicy,
+        out: &mut impl Target,
     ) {
         if !self.enter(deque, out) {
             return;
         }
         let type_ref = self.names.sequence(deque.ty());
-        self.compound(tag::SEQ, type_ref, length, out, &mut |this, out| {
+        self.compound(tag::SEQ, type_ref, length, out, |this, out| {
             let mut written = 0;
             for item in items.iter().filter_map(Owned::get) {
                 this.value(item, policy, out);
                 written += 1;
-                if out.len() >= this.budget_end {
+                if this.ends_early(out) {
                     break;
                 }
             }
@@ -379,7 +435,47 @@ impl Snapshotter {
     }
 
     /// An instance of a Python class as a Struct of its own attributes; false if it has none.
-    fn instance(&mut self, object: Obj<'_>, policy: &mut dyn NamePolicy, out: &mut Vec<u8>) -> bool {
+    fn instance(
+        &mut self,
+        at: usize,
+        facts: &Facts,
+        object: Obj<'_>,
+        policy: &mut impl NamePolicy,
+        out: &mut impl Target,
+    ) -> bool {
+        let attributes = if facts.has_slots { None } else { InlineAttributes::of(object) };
+        let shape = match (attributes, policy.identity()) {
+            (Some(attributes), Some(identity)) => Shape::of(attributes, identity),
+            _ => None,
+        };
+        if let (Some(attributes), Some(shape)) = (attributes, shape)
+            && let Some(type_ref) = shape.type_in(facts.shape)
+        {
+            if self.enter(object, out) {
+                out.put_compound(tag::STRUCT, type_ref, shape.fields() as u32);
+                for value in (0..attributes.len()).filter_map(|index| attributes.value(index)) {
+                    self.value(value, policy, out);
+                    if !out.goes_on() {
+                        break;
+                    }
+                }
+                self.enclosing.pop();
+            }
+            return true;
+        }
+        self.instance_at_length(at, facts, shape, object, policy, out)
+    }
+
+    /// The same for attributes that are kept otherwise than those met last.
+    fn instance_at_length(
+        &mut self,
+        at: usize,
+        facts: &Facts,
+        shape: Option<Shape>,
+        object: Obj<'_>,
+        policy: &mut impl NamePolicy,
+        out: &mut impl Target,
+    ) -> bool {
         let mut fields = self.names.take_fields();
         let mut total = 0;
         let limit = self.limits.max_items;
@@ -389,9 +485,11 @@ impl Snapshotter {
                 fields.push(name.address(), value.address(), name.str_hash());
             }
         };
-        for &(name, offset) in self.names.slots(object.ty()).iter() {
-            if let Some(value) = object.slot_value(offset) {
-                add(object.kept_alive(name), value);
+        if facts.has_slots {
+            for &(name, offset) in self.names.slots(object.ty()).iter() {
+                if let Some(value) = object.slot_value(offset) {
+                    add(object.kept_alive(name), value);
+                }
             }
         }
         object.dict_attributes(&mut add);
@@ -408,16 +506,29 @@ impl Snapshotter {
         // One more value stands for what is left out; its field name is in the type.
         let length = fields.len();
         let more = total > limit;
+        let mut hidden = false;
         out.put_compound(tag::STRUCT, type_ref, (length + usize::from(more)) as u32);
         for index in 0..length {
             let (name, value) = fields.get(object, index);
             let action = if hides { policy.attribute(name) } else { ValueAction::Allow };
+            hidden |= action != ValueAction::Allow;
             self.item(Some(action), value, policy, out);
+            if !out.goes_on() {
+                break;
+            }
         }
         if more {
-            let mut text = String::new();
-            text::push_more(&mut text, total - limit);
-            out.put_typed_text(tag::RAW, types::TRUNCATED, &text);
+            self.scratch.clear();
+            text::push_more(&mut self.scratch, total - limit);
+            out.put_typed_text(tag::RAW, types::TRUNCATED, &self.scratch);
+        }
+        if let Some(shape) = shape
+            && shape.fields() == length
+            && !hidden
+            && !more
+            && out.goes_on()
+        {
+            self.names.facts.set_shape(at, object.ty(), shape.with_type(type_ref));
         }
         self.enclosing.pop();
         self.names.give_back(fields);
@@ -427,12 +538,12 @@ impl Snapshotter {
 
 /// The mark of a hidden value.
 #[inline]
-pub fn redacted(out: &mut Vec<u8>) {
+pub fn redacted(out: &mut impl Put) {
     out.put_typed_text(tag::ERROR, types::REDACTED, "<redacted>");
 }
 
 /// The mark of a value that is left out where something must stand.
 #[inline]
-pub fn dropped(out: &mut Vec<u8>) {
+pub fn dropped(out: &mut impl Put) {
     out.put_typed_text(tag::ERROR, types::DROPPED, "<dropped>");
 }

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use runtime_tracing::TypeKind;
 use rustc_hash::FxHashMap;
 
+use super::facts::FactsTable;
 use super::special::{Trait, recognise};
 use crate::ffi::object::{Kind, Obj, Type, lossy};
 use crate::pipeline::tables::{Tables, TypeInfo};
@@ -111,6 +112,7 @@ enum Shape {
 pub struct TypeNames {
     shared: Arc<SharedTypes>,
     cache: FxHashMap<(usize, u32, Shape), Option<u32>>,
+    pub facts: FactsTable,
     special: FxHashMap<TypeId, Trait>,
     slots: FxHashMap<TypeId, SlotLayout>,
     spare: Vec<Fields>,
@@ -121,6 +123,7 @@ impl TypeNames {
         Self {
             shared,
             cache: FxHashMap::default(),
+            facts: FactsTable::default(),
             special: FxHashMap::default(),
             slots: FxHashMap::default(),
             spare: Vec::new(),
@@ -141,8 +144,24 @@ impl TypeNames {
         id
     }
 
+    /// Where the facts about a type are in the table.
+    #[inline]
+    pub fn facts_of(&mut self, ty: Type<'_>) -> usize {
+        let (at, known) = self.facts.find(ty);
+        if !known {
+            self.learn(at, ty);
+        }
+        at
+    }
+
+    #[cold]
+    fn learn(&mut self, at: usize, ty: Type<'_>) {
+        let (special, has_slots) = (self.special(ty), !self.slots(ty).is_empty());
+        self.facts.set(at, ty, special, has_slots);
+    }
+
     /// What is special about a type.
-    pub fn special(&mut self, ty: Type<'_>) -> Trait {
+    fn special(&mut self, ty: Type<'_>) -> Trait {
         let Some(version) = ty.version() else { return recognise(ty) };
         if self.special.len() > 50_000 {
             self.special.clear();

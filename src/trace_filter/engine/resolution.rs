@@ -6,6 +6,7 @@
 //! - Asking for an action takes no lock, and allocates nothing where no glob or regex of a user is concerned.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::patterns::PatternId;
 use super::program::{Program, RuleId};
@@ -19,7 +20,11 @@ pub(in crate::trace_filter) struct ValuePolicy {
     /// Per kind, per pattern of the chain: whether its rule applies here. Empty where none of the kind does.
     active: [Box<[bool]>; 5],
     redacts_attributes: bool,
+    /// Never given twice in a process: an address could be.
+    identity: usize,
 }
+
+static NEXT_IDENTITY: AtomicUsize = AtomicUsize::new(1);
 
 impl ValuePolicy {
     /// The policy under the rules given (ascending).
@@ -33,7 +38,8 @@ impl ValuePolicy {
             program.pattern_places(ValueKind::Attribute).iter().zip(&active[ValueKind::Attribute as usize]);
         let redacts_attributes =
             attributes.into_iter().any(|(place, &active)| active && place.action != ValueAction::Allow);
-        Self { program, default, active, redacts_attributes }
+        let identity = NEXT_IDENTITY.fetch_add(1, Ordering::Relaxed);
+        Self { program, default, active, redacts_attributes, identity }
     }
 
     /// The pattern that decides about a name, if any does.
@@ -139,6 +145,12 @@ impl ScopeResolution {
     /// What happens to the value under a dict key: like an attribute of that name; keys need not be identifiers.
     pub fn dict_key_action(&self, key: &str) -> ValueAction {
         self.action(ValueKind::Attribute, key)
+    }
+
+    /// Names what decides about values, for the life of the process: equal numbers, equal answers. Never 0.
+    #[inline]
+    pub fn identity(&self) -> usize {
+        self.policy.identity
     }
 
     /// `false` when no attribute and no dict key can ever be hidden, so that nobody needs to ask.

@@ -1,0 +1,125 @@
+//! The entries of dicts and the attributes of instances, walked in place.
+//!
+//! Invariants:
+//! - Tables are read directly only where their layout is trusted; else through `PyDict_Next`.
+//! - As for every [`Obj`]: nothing runs, nothing is kept, nothing is made.
+
+use pyo3::ffi;
+
+use super::layout::{self, DictKeys, ManagedDict, UnicodeEntry};
+use super::object::{HeapType, Obj};
+
+/// Iterator over a dict; see [`Obj::dict_entries`].
+pub struct DictEntries<'a> {
+    /// The table of a dict with str keys only, when it can be read.
+    table: &'a [UnicodeEntry],
+    /// Any other dict, and the position in it.
+    other: Option<(Obj<'a>, ffi::Py_ssize_t)>,
+}
+
+impl<'a> DictEntries<'a> {
+    /// `dict` is a dict.
+    #[inline]
+    pub(super) fn of(dict: Obj<'a>) -> Self {
+        if layout::trusted() {
+            // SAFETY: a dict, and the layout is trusted. A dict without values of its own (that is, not sharing its
+            // keys) whose keys are all str has a table of unicode entries in insertion order.
+            unsafe {
+                let this = dict.as_ptr().cast::<layout::Dict>();
+                let keys = (*this).keys;
+                if (*this).values.is_null() && (*keys).kind == 1 {
+                    return Self { table: DictKeys::unicode_entries(keys), other: None };
+                }
+            }
+        }
+        Self { table: &[], other: Some((dict, 0)) }
+    }
+}
+
+impl<'a> Iterator for DictEntries<'a> {
+    type Item = (Obj<'a>, Obj<'a>);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        while let Some((entry, rest)) = self.table.split_first() {
+            self.table = rest;
+            // SAFETY: the dict keeps keys and values alive; the value of a deleted entry is null.
+            if let (Some(key), Some(value)) = unsafe { (Obj::borrow(entry.key), Obj::borrow(entry.value)) } {
+                return Some((key, value));
+            }
+        }
+        let (dict, position) = self.other.as_mut()?;
+        let (mut key, mut value) = (std::ptr::null_mut(), std::ptr::null_mut());
+        // SAFETY: a dict; `PyDict_Next` borrows and runs no code, nothing mutates it during `'a`.
+        unsafe {
+            if ffi::PyDict_Next(dict.as_ptr(), position, &raw mut key, &raw mut value) == 0 {
+                return None;
+            }
+            Some((Obj::borrow(key)?, Obj::borrow(value)?))
+        }
+    }
+}
+
+/// The attributes of an instance whose `__dict__` was not made: values in the order of its type's keys.
+///
+/// The names of a type's keys are only ever added to: with the same type (address and version), the same
+/// [`InlineAttributes::keys`] and the same length, the names are the same.
+#[derive(Clone, Copy)]
+pub struct InlineAttributes<'a> {
+    names: &'a [UnicodeEntry],
+    values: *const *mut ffi::PyObject,
+}
+
+impl<'a> InlineAttributes<'a> {
+    /// `None` where attributes are kept in another way, or where that cannot be seen.
+    #[inline]
+    pub fn of(object: Obj<'a>) -> Option<Self> {
+        if !layout::trusted() {
+            return None;
+        }
+        // SAFETY: flags and fields of a valid type; the layout is trusted. A managed type is a heap type.
+        unsafe {
+            let ty = object.ty().as_ptr();
+            if ffi::PyType_GetFlags(ty) as u64 & layout::MANAGED_DICT == 0 {
+                return None;
+            }
+            let ManagedDict::Values(values) = layout::managed_dict(object.as_ptr()) else { return None };
+            let keys = (*ty.cast::<HeapType>()).cached_keys;
+            if keys.is_null() {
+                return None;
+            }
+            Some(Self { names: DictKeys::unicode_entries(keys), values: (&raw const (*values).values).cast() })
+        }
+    }
+
+    /// Identifies the keys.
+    #[inline]
+    pub fn keys(self) -> usize {
+        self.names.as_ptr() as usize
+    }
+
+    /// Number of keys; not each of them has a value in this instance.
+    #[inline]
+    pub fn len(self) -> usize {
+        self.names.len()
+    }
+
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The value of the key at `index`, which is below the length.
+    #[inline]
+    pub fn value(self, index: usize) -> Option<Obj<'a>> {
+        debug_assert!(index < self.names.len());
+        // SAFETY: there is room for a value for each key; null means that the attribute is not set.
+        unsafe { Obj::borrow(*self.values.add(index)) }
+    }
+
+    /// Which of the keys have a value; of the first 64.
+    #[inline]
+    pub fn present(self) -> u64 {
+        (0..self.len().min(64)).fold(0, |mask, index| mask | u64::from(self.value(index).is_some()) << index)
+    }
+}
