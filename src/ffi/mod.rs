@@ -9,7 +9,7 @@
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
-//! | `stream`, `retype` | watching the program's own streams |
+//! | `stream`, `retype`, `readline` | watching the program's own streams |
 //! | `stack` | running code without the recorder's frames below it |
 //! | `signals`, `priority`, `disk` | what is asked of the operating system |
 //! | `process_exit` | a look at `os._exit` before it ends the process |
@@ -32,6 +32,8 @@ pub mod priority;
 pub mod probe;
 pub mod process_exit;
 pub mod python_types;
+#[cfg(unix)]
+pub mod readline;
 mod retype;
 pub mod sequence_compressor;
 pub mod signals;

@@ -289,7 +289,11 @@ unsafe fn report(act: Act, found: Found, argument: Option<Obj<'_>>, result: *mut
                 let taken = if found.layer == Layer::Bytes { Some(count(result)) } else { None };
                 data(argument, taken, |data| observe::written(found.stream, data));
             }
-            (Act::Flush, _) => observe::flushed(found.stream),
+            (Act::Flush, _) => {
+                observe::flushed(found.stream);
+                #[cfg(unix)]
+                super::readline::check();
+            }
             (Act::Read, _) => {
                 if let Some(result) = Obj::borrow(result) {
                     data(result, None, |data| observe::read(found.stream, data));

@@ -45,6 +45,10 @@ impl Capture {
                 tracing::info!(%error, "sys.{name} is not recorded");
             }
         }
+        #[cfg(unix)]
+        if sink.wants(output::STDIN) {
+            crate::ffi::readline::watch();
+        }
         Self { sink }
     }
 
@@ -55,7 +59,7 @@ impl Capture {
 
     /// In a forked child: gives the streams back and touches nothing of the session.
     pub fn abandon(self, py: Python<'_>) {
-        stream::unwatch(py);
+        unwatch(py);
         observe::forget();
         std::mem::forget(self);
     }
@@ -63,10 +67,16 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        Python::attach(stream::unwatch);
+        Python::attach(unwatch);
         observe::finish(&self.sink);
         observe::publish(None);
     }
+}
+
+fn unwatch(py: Python<'_>) {
+    stream::unwatch(py);
+    #[cfg(unix)]
+    crate::ffi::readline::unwatch();
 }
 
 fn watch(py: Python<'_>, number: u8, name: &str) -> PyResult<()> {

@@ -1,0 +1,84 @@
+"""Interactive programs: the terminal shows what it shows without the recorder, and the trace has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from support import terminal
+from support.reading import Trace
+
+Write = Callable[..., Path]
+
+WRITE, READ = 0, 3
+
+
+def at_terminal(script: Path, out: Path, typed: Sequence[tuple[bytes, bytes]], io: str) -> Trace:
+    """Runs a script at a terminal plainly and recorded, and compares."""
+    plain = terminal.run([script], typed)
+    command = ["-m", "codetracer_python_recorder", "--out-dir", out, "--io-capture", io, "--propagate-script-exit"]
+    recorded = terminal.run([*command, script], typed)
+    assert recorded == plain
+    return Trace(out)
+
+
+def contents(trace: Trace, kind: int) -> list[tuple[int, str]]:
+    return [(json.loads(o.metadata)["line"], o.content) for o in trace.main.outputs if o.kind == kind]
+
+
+@pytest.mark.parametrize("io", ["proxies", "proxies+fd"])
+@pytest.mark.parametrize("readline", [False, True], ids=["plain", "readline"])
+def test_prompts_and_answers(write: Write, tmp_path: Path, readline: bool, io: str) -> None:
+    script = write(
+        f"""\
+        import os, sys
+        {"import readline" if readline else ""}
+        name = input("name? ")
+        sys.stdout.write("age? ")
+        sys.stdout.flush()
+        age = sys.stdin.readline()
+        print("\\033[32mhello", name, age.strip(), "\\033[0m")
+        print(sys.stdout.isatty(), os.get_terminal_size())
+        try:
+            input("more? ")
+        except EOFError:
+            print("no more")
+        """
+    )
+    trace = at_terminal(script, tmp_path / "out", [(b"name? ", b"eve\n"), (b"age? ", b"7\n"), (b"more? ", b"\x04")], io)
+    assert contents(trace, READ) == [(3, "eve\n"), (6, "7\n")]
+    shown = "".join(content for _, content in contents(trace, WRITE))
+    assert shown == (
+        "name? age? \033[32mhello eve 7 \033[0m\nTrue os.terminal_size(columns=80, lines=24)\nmore? no more\n"
+    )
+    assert (3, "name? ") in contents(trace, WRITE) and (10, "more? ") in contents(trace, WRITE)
+
+
+def test_readline_that_is_imported_after_the_first_prompt(write: Write, tmp_path: Path) -> None:
+    script = write(
+        """\
+        first = input("first? ")
+        import readline
+        second = input("second? ")
+        print(first, second)
+        """
+    )
+    trace = at_terminal(script, tmp_path / "out", [(b"first? ", b"a\n"), (b"second? ", b"b\n")], "proxies")
+    assert contents(trace, READ) == [(1, "a\n"), (3, "b\n")]
+    assert "".join(content for _, content in contents(trace, WRITE)) == "first? second? a b\n"
+
+
+def test_a_prompt_that_is_interrupted(write: Write, tmp_path: Path) -> None:
+    script = write(
+        """\
+        try:
+            input("waiting? ")
+        except KeyboardInterrupt:
+            print("interrupted")
+        """
+    )
+    trace = at_terminal(script, tmp_path / "out", [(b"waiting? ", b"\x03")], "proxies")
+    assert contents(trace, WRITE)[-1] == (4, "interrupted\n")
+    assert contents(trace, READ) == []
