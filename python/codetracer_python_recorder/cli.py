@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROGRAM = "codetracer-python-recorder"
 ENV_OUT_DIR = "CODETRACER_PYTHON_RECORDER_OUT_DIR"
 DEFAULT_OUT_DIR = "trace-out"
-VERBS = ("inspect", "verify", "recover")
+VERBS = ("inspect", "verify", "recover", "policy")
 
 USAGE = f"""\
 usage: {PROGRAM} [options] script.py [args...]
@@ -38,6 +38,7 @@ usage: {PROGRAM} [options] script.py [args...]
        {PROGRAM} [options] -c code [args...]
        {PROGRAM} [options] --pytest|--unittest args...
        {PROGRAM} inspect|verify|recover DIR
+       {PROGRAM} policy [--check FILE]
 """
 
 HELP = f"""{USAGE}
@@ -57,6 +58,8 @@ what to run:
   inspect DIR           show a trace ('{PROGRAM} inspect -h')
   verify DIR            check that a trace is complete and readable
   recover DIR           make the trace of a killed program readable
+  policy                print the policy in force and where each value was said
+                        (--check FILE: check a policy file)
                         (a script of one of these names runs as ./inspect)
 
 recording:
@@ -220,6 +223,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     guest = argv is not None
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments and arguments[0] in VERBS:
+        if arguments[0] == "policy":
+            from . import policy_verb
+
+            return policy_verb.run(arguments[1:])
         from . import inspect
 
         return inspect.run_verb(arguments[0], arguments[1:])

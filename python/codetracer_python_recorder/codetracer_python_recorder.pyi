@@ -12,6 +12,7 @@ __all__ = [
     "TargetError",
     "UsageError",
     "VERSION",
+    "check_policy",
     "configure_policy",
     "configure_policy_from_env",
     "flush_tracing",
@@ -23,6 +24,7 @@ __all__ = [
     "recording_location",
     "recover_trace",
     "refresh_policy_from_env",
+    "render_policy",
     "run_detached",
     "start_tracing",
     "stop_tracing",
@@ -79,6 +81,8 @@ def configure_policy(
 def configure_policy_from_env() -> None: ...
 def refresh_policy_from_env() -> None: ...
 def policy_origins() -> dict[str, str]: ...
+def render_policy() -> str: ...
+def check_policy(path: str) -> None: ...
 def run_detached(code: CodeType, namespace: dict[str, Any]) -> object: ...
 def policy_snapshot() -> dict[str, object]: ...
 def inspect_trace(

@@ -23,6 +23,8 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(configure_policy_from_env, module)?)?;
     module.add_function(wrap_pyfunction!(refresh_policy_from_env, module)?)?;
     module.add_function(wrap_pyfunction!(policy_origins, module)?)?;
+    module.add_function(wrap_pyfunction!(render_policy, module)?)?;
+    module.add_function(wrap_pyfunction!(check_policy, module)?)?;
     module.add_function(wrap_pyfunction!(policy_snapshot, module)?)
 }
 
@@ -136,6 +138,18 @@ fn policy_origins(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
         origins.set_item(effective.key.path, effective.origin.to_string())?;
     }
     Ok(origins)
+}
+
+/// The policy in force as the text of a policy file, every value with its origin in a comment.
+#[pyfunction]
+fn render_policy() -> String {
+    super::report::render(&super::origins())
+}
+
+/// Raises what starting a recording with this policy file would raise.
+#[pyfunction]
+fn check_policy(path: PathBuf) -> PyResult<()> {
+    super::report::check(&path).map(drop).map_err(logging::raise)
 }
 
 /// None for Python's None; no code of the program runs, so subclasses count as what they derive from.

@@ -19,6 +19,7 @@ pub mod keys;
 mod layer;
 pub mod model;
 pub mod presets;
+pub mod report;
 pub mod suggest;
 pub mod units;
 

@@ -112,3 +112,12 @@ run_detached = exec
 
 
 refresh_policy_from_env = configure_policy_from_env
+
+
+def render_policy():
+    return f"[recorder]\npropagate_script_exit = {str(policy['propagate_script_exit']).lower()}  # fake\n"
+
+
+def check_policy(path):
+    if path == "bad":
+        raise UsageError("[ERR_INVALID_POLICY_VALUE] unknown key 'x' in policy file bad, line 1")
