@@ -8,8 +8,19 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use crate::logging;
-use crate::session::{self, StartOptions, bootstrap::filesystem};
+use crate::session::{self, StartOptions, bootstrap::filesystem, explain::Subject};
 use crate::trace_filter::Framework;
+
+fn framework(name: Option<&str>) -> PyResult<Option<Framework>> {
+    match name {
+        None => Ok(None),
+        Some("pytest") => Ok(Some(Framework::Pytest)),
+        Some("unittest") => Ok(Some(Framework::Unittest)),
+        Some(other) => {
+            Err(crate::usage!(Unknown, "unknown test framework '{other}' (expected 'pytest' or 'unittest')").into())
+        }
+    }
+}
 
 /// Starts recording into `path` (a directory, created if need be).
 #[pyfunction]
@@ -22,16 +33,7 @@ fn start_tracing(
     trace_filter: Option<Vec<PathBuf>>,
     test_framework: Option<&str>,
 ) -> PyResult<()> {
-    let framework = match test_framework {
-        None => None,
-        Some("pytest") => Some(Framework::Pytest),
-        Some("unittest") => Some(Framework::Unittest),
-        Some(other) => {
-            return Err(
-                crate::usage!(Unknown, "unknown test framework '{other}' (expected 'pytest' or 'unittest')").into()
-            );
-        }
-    };
+    let framework = framework(test_framework)?;
     let options = StartOptions {
         path,
         format: filesystem::parse_format(format)?,
@@ -81,6 +83,22 @@ fn is_secret_name(name: &str) -> bool {
     crate::trace_filter::is_secret_name(name)
 }
 
+/// Explains which rule of which filter decides about a module, file or function.
+#[pyfunction]
+#[pyo3(signature = (module, path, qualname, near, trace_filter, test_framework=None))]
+fn explain_filter(
+    py: Python<'_>,
+    module: Option<String>,
+    path: String,
+    qualname: Option<String>,
+    near: PathBuf,
+    trace_filter: Vec<PathBuf>,
+    test_framework: Option<&str>,
+) -> PyResult<String> {
+    let subject = Subject { module, path, qualname };
+    Ok(session::explain::explain(py, subject, &near, &trace_filter, framework(test_framework)?)?)
+}
+
 /// Runs a code object in a namespace as if nobody had called it: `sys._getframe().f_back` is None, and the whole
 /// recursion limit is there. For the command line, whose own frames are none of the program's business.
 #[pyfunction]
@@ -113,6 +131,7 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(recording_location, module)?)?;
     module.add_function(wrap_pyfunction!(is_secret_name, module)?)?;
+    module.add_function(wrap_pyfunction!(explain_filter, module)?)?;
     module.add_function(wrap_pyfunction!(run_detached, module)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("FEATURES", pyo3::types::PyTuple::new(module.py(), FEATURES)?)?;

@@ -74,6 +74,9 @@ recording:
                         more than once, later filters win. Loaded after the
                         project's .codetracer/trace-filter.toml and after
                         $CODETRACER_TRACE_FILTER
+  --explain-filter MODULE[:QUALNAME] or FILE[:QUALNAME]
+                        record nothing; say which rule of which filter decides
+                        about this code and its values, and why
   --io-capture off|proxies|proxies+fd
                         record stdout, stderr and stdin: not at all, through
                         stream proxies, or also what bypasses Python's streams
@@ -107,6 +110,7 @@ _VALUE_OPTIONS = {
     "--format": "format",
     "--activation-path": "activation_path",
     "--trace-filter": "trace_filter",
+    "--explain-filter": "explain_filter",
     "--io-capture": "io_capture",
     "--on-recorder-error": "on_recorder_error",
     "--log-level": "log_level",
@@ -198,15 +202,12 @@ class RecorderCLIConfig:
 
     def begin(self) -> session.TraceSession:
         """Starts the recording. Raises what `session.start` raises."""
-        filters = list(self.trace_filter)
-        if inherited := os.environ.get(ENV_TRACE_FILTER):
-            filters.insert(0, inherited)
         announce_outside_session()
         return session._begin(
             session._absolute_trace_directory(self._trace_dir),
             session._coerce_format(self.format),
             self._activation_path,
-            session._normalize_trace_filter(filters or None),
+            _filter_files(self.trace_filter),
             self.policy_overrides,
             True,
             self.test_framework,
@@ -346,6 +347,8 @@ def _parse_args(argv: Sequence[str]) -> RecorderCLIConfig:
                 rest.insert(0, attached)
             _check_framework_arguments(option, rest)
             name = _FRAMEWORKS[option]
+            if subject := values.get("explain_filter"):
+                _explain_filter(subject, filters, name if framework_filters else None)
             target = runner.Target(runner.FRAMEWORK, name)
             return _config(target, rest, values, filters, policy, name if framework_filters else None)
         elif option == _NO_FRAMEWORK_FILTERS:
@@ -366,6 +369,8 @@ def _parse_args(argv: Sequence[str]) -> RecorderCLIConfig:
                 values[key] = text
         else:
             _fail(f"unknown option {option}{_suggestion(option)}")
+    if subject := values.get("explain_filter"):
+        _explain_filter(subject, filters, None, session.absolute(rest[0]) if rest else None)
     if not rest:
         _fail("missing script to execute")
     script = rest.pop(0)
@@ -408,6 +413,23 @@ def _config(
         target=target,
         test_framework=test_framework,
     )
+
+
+def _filter_files(said: Sequence[str]) -> list[str] | None:
+    """The environment's filter files and then those of the command line. Raises what is wrong with them."""
+    inherited = os.environ.get(ENV_TRACE_FILTER)
+    return session._normalize_trace_filter([*([inherited] if inherited else []), *said] or None)
+
+
+def _explain_filter(subject: str, said: Sequence[str], framework: str | None, script: str | None = None) -> NoReturn:
+    """Ends with the explanation, or with 1 and what is wrong with the filters."""
+    from .explain_filter import explain
+
+    try:
+        _finish_with(explain(subject, _filter_files(said) or [], framework, script))
+    except (RecorderError, OSError, ValueError) as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        raise SystemExit(1) from None
 
 
 def _check_framework_arguments(option: str, rest: list[str]) -> None:

@@ -15,6 +15,7 @@ __all__ = [
     "check_policy",
     "configure_policy",
     "configure_policy_from_env",
+    "explain_filter",
     "flush_tracing",
     "inspect_trace",
     "is_secret_name",
@@ -58,6 +59,14 @@ def stop_tracing(exit_code: int | None = None) -> None: ...
 def flush_tracing() -> None: ...
 def is_tracing() -> bool: ...
 def recording_location() -> tuple[str, int] | None: ...
+def explain_filter(
+    module: str | None,
+    path: str,
+    qualname: str | None,
+    near: str,
+    trace_filter: Sequence[str],
+    test_framework: str | None = None,
+) -> str: ...
 def is_secret_name(name: str) -> bool: ...
 def configure_policy(
     on_recorder_error: str | None = None,

@@ -33,6 +33,7 @@ use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
 
 pub mod bootstrap;
 mod exit;
+pub mod explain;
 mod fork;
 pub mod processes;
 

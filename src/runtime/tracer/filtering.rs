@@ -328,7 +328,7 @@ pub fn absolute(cwd: &Path, path: &Path) -> PathBuf {
 }
 
 /// `pkg.mod` for a file below an import directory: the legacy way, used when the policy says so or a frame has no name.
-fn module_name_from_path(search_path: &[PathBuf], path: &Path) -> Option<String> {
+pub fn module_name_from_path(search_path: &[PathBuf], path: &Path) -> Option<String> {
     let relative =
         search_path.iter().filter_map(|dir| path.strip_prefix(dir).ok()).min_by_key(|rest| rest.components().count());
     let relative = relative.or_else(|| path.file_name().map(Path::new))?.with_extension("");

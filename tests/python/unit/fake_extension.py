@@ -108,6 +108,10 @@ def recover_trace(path):
     return [f"{path}: rebuilt the seek table"]
 
 
+def explain_filter(module, path, qualname, near, trace_filter, test_framework=None):
+    return f"{module} {path} {qualname} {near} {trace_filter} {test_framework}\n"
+
+
 run_detached = exec
 
 
