@@ -27,7 +27,7 @@ use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::tracer::filtering::{self, NameDecisions};
 use crate::runtime::tracer::io::LineCache;
 use crate::runtime::tracer::shared::Shared;
-use crate::runtime::value::{Snapshotter, dropped, redacted};
+use crate::runtime::value::{Hidden, Snapshotter, dropped, redacted};
 use crate::trace_filter::{ValueAction, ValueKind};
 
 mod output;
@@ -420,6 +420,11 @@ impl ThreadRecorder {
     #[inline]
     fn published(&mut self) {
         self.out.clear();
+        if self.snapshotter.hidden != Hidden::default() {
+            let Hidden { redacted, dropped } = std::mem::take(&mut self.snapshotter.hidden);
+            self.shared.stats.count_many(ValueAction::Redact, ValueKind::Attribute, redacted);
+            self.shared.stats.count_many(ValueAction::Drop, ValueKind::Attribute, dropped);
+        }
         self.published_depth = self.stack.len();
         self.kept_floor = self.published_depth;
     }

@@ -63,6 +63,15 @@ pub struct Snapshotter {
     /// Length of the output at which this step's budget ends.
     budget_end: usize,
     scratch: String,
+    /// Taken by whoever counts.
+    pub hidden: Hidden,
+}
+
+/// How many attributes and dict values were written as hidden.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hidden {
+    pub redacted: u64,
+    pub dropped: u64,
 }
 
 impl Snapshotter {
@@ -73,6 +82,7 @@ impl Snapshotter {
             enclosing: Vec::new(),
             budget_end: usize::MAX,
             scratch: String::new(),
+            hidden: Hidden::default(),
         }
     }
 
@@ -290,17 +300,23 @@ impl Snapshotter {
         });
     }
 
-    fn item(
+    fn item<T: Target>(
         &mut self,
         action: Option<ValueAction>,
         item: Obj<'_>,
         policy: &mut impl NamePolicy,
-        out: &mut impl Target,
+        out: &mut T,
     ) {
         match action {
             None | Some(ValueAction::Allow) => self.value(item, policy, out),
-            Some(ValueAction::Redact) => redacted(out),
-            Some(ValueAction::Drop) => dropped(out),
+            Some(ValueAction::Redact) => {
+                self.hidden.redacted += u64::from(T::WRITES);
+                redacted(out);
+            }
+            Some(ValueAction::Drop) => {
+                self.hidden.dropped += u64::from(T::WRITES);
+                dropped(out);
+            }
         }
     }
 

@@ -9,6 +9,8 @@ use crate::pipeline::layout::Put;
 
 /// See the module docs.
 pub trait Target: Put {
+    /// What is put here is recorded; else it is only compared.
+    const WRITES: bool;
     /// Length of the output so far, as if all of it had been written.
     fn position(&self) -> usize;
     /// Leaves room for a `u32` that is known later; the result is for [`Target::fill_u32`].
@@ -19,6 +21,8 @@ pub trait Target: Put {
 }
 
 impl Target for Vec<u8> {
+    const WRITES: bool = true;
+
     #[inline]
     fn position(&self) -> usize {
         self.len()
@@ -105,6 +109,8 @@ impl Put for Compare<'_> {
 }
 
 impl Target for Compare<'_> {
+    const WRITES: bool = false;
+
     #[inline]
     fn position(&self) -> usize {
         self.base + self.at
