@@ -11,8 +11,8 @@
 //! | `monitoring` | C callbacks for `sys.monitoring` |
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
 //! | `stack` | running code without the recorder's frames below it |
-//! | `signals`, `priority`, `disk` | what is asked of the operating system |
-//! | `process_exit` | a look at `os._exit` before it ends the process |
+//! | `signals`, `priority`, `disk`, `termination` | what is asked of the operating system |
+//! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
 //! | `chunk` | a buffer written by one thread and read by another |
 //! | `sequence_compressor` | zstd frames from matches found elsewhere |
 
@@ -20,6 +20,7 @@
 
 use pyo3::prelude::*;
 
+mod builtin;
 pub mod chunk;
 pub mod code;
 pub mod disk;
@@ -32,6 +33,7 @@ pub mod priority;
 pub mod probe;
 pub mod process_exit;
 pub mod python_types;
+pub mod quiet_fork;
 #[cfg(unix)]
 pub mod readline;
 mod retype;
@@ -39,6 +41,8 @@ pub mod sequence_compressor;
 pub mod signals;
 pub mod stack;
 pub mod stream;
+#[cfg(target_os = "linux")]
+pub mod termination;
 
 /// A borrowed object as a pyo3 reference (a new strong reference).
 pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py, PyAny> {

@@ -1,6 +1,4 @@
 //! A look at `os._exit` before it ends the process.
-//!
-//! The builtin function object stays what it is; its method definition is replaced by a copy that calls ours first.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
@@ -23,33 +21,14 @@ static WATCH: OnceLock<Watch> = OnceLock::new();
 /// # Errors
 /// A text that says why it cannot be done; then nothing is changed.
 pub fn before_exit(py: Python<'_>, before: fn(Python<'_>, i32)) -> Result<(), String> {
-    let exit = py.import("os").and_then(|os| os.getattr("_exit")).map_err(|error| error.to_string())?;
-    let object = exit.as_ptr();
-    // SAFETY: the GIL is held and `exit` keeps the object alive. It is read as a builtin function only after the check
-    // that it is exactly one, and its method as one of this convention only if its flags say so. The new definition
-    // is a copy that lives forever, with a function of the same convention.
-    unsafe {
-        if ffi::PyCFunction_CheckExact(object) == 0 {
-            return Err("os._exit is not the builtin function".to_owned());
-        }
-        let function = object.cast::<ffi::PyCFunctionObject>();
-        let definition = (*function).m_ml;
-        if (*definition).ml_flags != ffi::METH_FASTCALL | ffi::METH_KEYWORDS {
-            return Err(format!("os._exit has flags {:#x}", (*definition).ml_flags));
-        }
-        let original: Function = (*definition).ml_meth.PyCFunctionFastWithKeywords;
-        if WATCH.set(Watch { original, before }).is_err() {
-            return Err("os._exit is watched already".to_owned());
-        }
-        let copy = Box::leak(Box::new(ffi::PyMethodDef {
-            ml_name: (*definition).ml_name,
-            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: exit_after_looking },
-            ml_flags: (*definition).ml_flags,
-            ml_doc: (*definition).ml_doc,
-        }));
-        (*function).m_ml = copy;
-    }
-    Ok(())
+    let replacement = ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: exit_after_looking };
+    let flags = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
+    // SAFETY: these flags are the convention of `exit_after_looking`, and so of the original.
+    let original = unsafe {
+        super::builtin::redirect(py, "_exit", flags, replacement).map(|found| found.PyCFunctionFastWithKeywords)?
+    };
+    // The GIL is held since the redirection: nobody can have called it.
+    WATCH.set(Watch { original, before }).map_err(|_| "os._exit is watched already".to_owned())
 }
 
 unsafe extern "C" fn exit_after_looking(

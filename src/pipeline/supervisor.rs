@@ -137,9 +137,12 @@ impl Supervisor {
     }
 }
 
+/// What the names of all threads of the recorder start with.
+pub(crate) const THREAD_PREFIX: &str = "ct-";
+
 /// A started worker thread.
 #[derive(Debug)]
-pub(super) struct Worker {
+pub(crate) struct Worker {
     thread: JoinHandle<()>,
     /// Disconnected when the worker has ended.
     ended: Receiver<()>,

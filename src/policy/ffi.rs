@@ -197,7 +197,7 @@ before = m.policy_snapshot()
 assert before["on_recorder_error"] == "abort" and before["log_level"] is None and before["log_file"] is None
 assert before["io_capture"] == {"line_proxies": True, "fd_fallback": False}
 assert before["module_name_from_globals"] is True and before["values"]["max_depth"] == 3
-assert before["durability"] == {"flush_interval": "1s"} and before["pipeline"]["queue_bytes"] == 32 << 20
+assert before["durability"] == {"flush_interval": "1s", "finish_on_signals": True} and before["pipeline"]["queue_bytes"] == 32 << 20
 assert list(inspect.signature(m.configure_policy).parameters)[:10] == [
     "on_recorder_error", "require_trace", "keep_partial_trace", "log_level", "log_file", "json_errors",
     "io_capture_line_proxies", "io_capture_fd_fallback", "module_name_from_globals", "propagate_script_exit"]

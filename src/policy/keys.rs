@@ -285,6 +285,7 @@ keys! {
     pipeline.compression_threads: Rule::Integer(0, 64);
     pipeline.segment_bytes: Rule::Size("64KiB", "64MiB");
     durability.flush_interval: Rule::Duration("10ms", "1h");
+    durability.finish_on_signals: Rule::Flag;
     limits.max_bytes: Rule::Size("0B", "1024GiB");
     limits.max_steps: Rule::Integer(0, 1_000_000_000_000);
     limits.max_duration: Rule::Duration("0s", "8760h");

@@ -220,12 +220,14 @@ pub enum OnFull {
 pub struct DurabilitySection {
     /// How long recorded events may stay in memory before they are written to the file.
     pub flush_interval: Duration,
+    /// A signal that ends the program by its default action finishes the recording first.
+    pub finish_on_signals: bool,
 }
 
 impl Default for DurabilitySection {
     /// What one would have to repeat after a crash, against a file touched once a second.
     fn default() -> Self {
-        Self { flush_interval: Duration::from_secs(1) }
+        Self { flush_interval: Duration::from_secs(1), finish_on_signals: true }
     }
 }
 

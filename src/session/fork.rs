@@ -7,18 +7,31 @@
 //! - Nothing that goes wrong here reaches the program: a child that cannot be recorded runs unrecorded, and the log
 //!   says why.
 
+use std::time::Duration;
+
 use pyo3::prelude::*;
+
+use crate::pipeline::supervisor::THREAD_PREFIX;
 
 use super::processes::{Origin, process_dir};
 use super::{StartOptions, active, start};
+use crate::ffi::quiet_fork;
 use crate::logging;
 use crate::monitoring::install;
 use crate::runtime::thread::forget_recorder;
+
+/// How often, and how far apart, the threads are looked at until those of a new recording have their names.
+const NAMING_LOOKS: u32 = 8;
+const NAMING_PAUSE: Duration = Duration::from_micros(300);
 
 /// Registers [`in_child`] with the interpreter, once per process.
 pub(super) fn register_handler(py: Python<'_>) {
     static REGISTERED: std::sync::Once = std::sync::Once::new();
     REGISTERED.call_once(|| {
+        if let Err(error) = quiet_fork::silence_warning(py, || is_active_here() && program_has_one_thread()) {
+            // Then CPython may warn of threads that are the recorder's.
+            tracing::debug!(%error, "os.fork is not watched");
+        }
         let register = || -> PyResult<()> {
             use pyo3::types::{PyCFunction, PyDict};
             let handler = PyCFunction::new_closure(py, None, None, |args, _| in_child(args.py()))?;
@@ -32,6 +45,28 @@ pub(super) fn register_handler(py: Python<'_>) {
             tracing::debug!(%error, "no fork handler");
         }
     });
+}
+
+fn is_active_here() -> bool {
+    active().as_ref().is_some_and(|session| session.pid == std::process::id())
+}
+
+/// Whether all threads of the process but one are the recorder's; false where that cannot be seen.
+fn program_has_one_thread() -> bool {
+    let others = || -> Option<usize> {
+        let tasks = std::fs::read_dir("/proc/self/task").ok()?;
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        Some(tasks.flatten().map(name).filter(|name| !name.starts_with(THREAD_PREFIX)).count())
+    };
+    // A thread takes its name a moment after it has started.
+    for _ in 0..NAMING_LOOKS {
+        match others() {
+            None => return false,
+            Some(1) => return true,
+            Some(_) => std::thread::sleep(NAMING_PAUSE),
+        }
+    }
+    false
 }
 
 /// Runs in the child, in the forking thread, which is the only one there.
@@ -48,6 +83,10 @@ fn forget_parent(py: Python<'_>) -> Option<StartOptions> {
     let _ = install::uninstall_tracer(py);
     if let Some(capture) = active().as_mut().and_then(|session| session.capture.take()) {
         capture.abandon(py);
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(signals) = active().as_mut().and_then(|session| session.signals.take()) {
+        signals.forget();
     }
     forget_recorder();
     let session = active().take()?;

@@ -36,6 +36,8 @@ mod exit;
 pub mod explain;
 mod fork;
 pub mod processes;
+#[cfg(target_os = "linux")]
+mod signals;
 
 use bootstrap::{filesystem, filters, io, metadata};
 use processes::Origin;
@@ -47,9 +49,12 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 struct Session {
     tracer: Arc<RuntimeTracer>,
     policy: Arc<RecorderPolicy>,
-    filters: Vec<FilterSummary>,
+    filters: Arc<Vec<FilterSummary>>,
     /// The program's streams, while they are watched.
     capture: Option<Capture>,
+    /// Signals that end the program, while they are watched.
+    #[cfg(target_os = "linux")]
+    signals: Option<signals::Watch>,
     /// What a child begins its own session with.
     options: StartOptions,
     origin: Origin,
@@ -90,7 +95,7 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
         .map_err(|error| crate::bug!(Unknown, "cannot read the program's arguments: {error}"))?;
     let script = options.activation_path.clone().or_else(|| program.script());
     let chain = filters::chain(&filters::runtime_paths(py)?, options.framework, script.as_deref(), &options.filters)?;
-    let summaries = chain.summaries();
+    let summaries = Arc::new(chain.summaries());
     let io_filter = chain.io();
     let whole_program = io::is_whole_program(options.activation_path.as_deref(), program.script().as_deref());
     let out_dir = filesystem::prepare_trace_dir(&options.path)?;
@@ -114,7 +119,24 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
     }
     let capture = io::watch(py, tracer.shared(), &policy, &io_filter, whole_program);
     let pid = std::process::id();
-    *active() = Some(Session { tracer, policy, filters: summaries, capture, options, origin, out_dir, pid });
+    #[cfg(target_os = "linux")]
+    let signals = policy
+        .durability
+        .finish_on_signals
+        .then(|| signals::Watch::start(Final { shared: Arc::clone(tracer.shared()), filters: Arc::clone(&summaries) }))
+        .flatten();
+    *active() = Some(Session {
+        tracer,
+        policy,
+        filters: summaries,
+        capture,
+        #[cfg(target_os = "linux")]
+        signals,
+        options,
+        origin,
+        out_dir,
+        pid,
+    });
     Ok(())
 }
 
@@ -226,6 +248,9 @@ fn conclude(py: Python<'_>, mut session: Session, exit_code: Option<i64>, waitin
     // First of all: nothing the recorder does from here on is the program's.
     drop(session.capture.take());
     let result = finish(py, &session, exit_code, waiting);
+    // Last: a signal that comes meanwhile waits until the files are complete.
+    #[cfg(target_os = "linux")]
+    drop(session.signals.take());
     logging::set_trace_id(None);
     result
 }
@@ -260,7 +285,8 @@ fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>, waiting: Wa
         return on_finish_error(session, injected);
     }
     let exit = exit_code.map_or(Exit::Unknown, Exit::Code);
-    let metadata = final_metadata(session, exit_code);
+    let last = Final { shared: Arc::clone(shared), filters: Arc::clone(&session.filters) };
+    let metadata = last.metadata(exit_code);
     waiting.run(py, || shared.pipeline.stop(exit, metadata))?;
     on_finish_error(session, injected)?;
     uninstalled?;
@@ -281,30 +307,39 @@ fn on_finish_error(session: &Session, result: RecorderResult<()>) -> RecorderRes
     }
 }
 
-fn final_metadata(session: &Session, exit_code: Option<i64>) -> Map<String, Value> {
-    let shared = session.tracer.shared();
-    let disabled = shared.state.failure();
-    let label = match (&disabled, exit_code) {
-        (Some(_), _) => Some("<disabled>"),
-        (None, None) => Some("<exit>"),
-        (None, Some(_)) => None,
-    };
-    let code = if disabled.is_some() { None } else { exit_code };
-    let unmatched: Vec<String> = shared.engine.unmatched_rules().iter().map(ToString::to_string).collect();
-    for rule in &unmatched {
-        tracing::info!(%rule, "a filter rule matched no code");
-    }
-    let mut metadata = Map::new();
-    metadata.insert("process_exit_status".to_owned(), metadata::exit_status_json(code, label));
-    metadata.insert(
-        "trace_filter".to_owned(),
-        json!({"filters": session.filters, "stats": shared.stats.to_json(), "unmatched_rules": unmatched}),
-    );
-    if let Some(failure) = disabled {
+/// What is written when a session ends, however it does.
+#[derive(Debug)]
+struct Final {
+    shared: Arc<Shared>,
+    filters: Arc<Vec<FilterSummary>>,
+}
+
+impl Final {
+    fn metadata(&self, exit_code: Option<i64>) -> Map<String, Value> {
+        let shared = &self.shared;
+        let disabled = shared.state.failure();
+        let label = match (&disabled, exit_code) {
+            (Some(_), _) => Some("<disabled>"),
+            (None, None) => Some("<exit>"),
+            (None, Some(_)) => None,
+        };
+        let code = if disabled.is_some() { None } else { exit_code };
+        let unmatched: Vec<String> = shared.engine.unmatched_rules().iter().map(ToString::to_string).collect();
+        for rule in &unmatched {
+            tracing::info!(%rule, "a filter rule matched no code");
+        }
+        let mut metadata = Map::new();
+        metadata.insert("process_exit_status".to_owned(), metadata::exit_status_json(code, label));
         metadata.insert(
+            "trace_filter".to_owned(),
+            json!({"filters": *self.filters, "stats": shared.stats.to_json(), "unmatched_rules": unmatched}),
+        );
+        if let Some(failure) = disabled {
+            metadata.insert(
             "recorder_error".to_owned(),
             json!({"error_code": failure.code.as_str(), "error_kind": failure.kind.as_str(), "message": failure.message}),
         );
+        }
+        metadata
     }
-    metadata
 }

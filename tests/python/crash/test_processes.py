@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,7 +125,7 @@ POOLS = {
 def test_pools_of_processes_work_and_leave_the_parents_trace_whole(kind: str, record: Record, write: Write) -> None:
     program = write(
         f"""
-        import concurrent.futures, multiprocessing
+        import concurrent.futures, multiprocessing, time
 
         def square(n):
             result = n * n
@@ -133,11 +134,14 @@ def test_pools_of_processes_work_and_leave_the_parents_trace_whole(kind: str, re
         if __name__ == "__main__":
             with {POOLS[kind]} as pool:
                 print(sum(pool.map(square, range(20))))
+                time.sleep(0.5)  # until all workers have begun
         """
     )
     recorded = record(program, timeout=60)
     assert (recorded.stdout, recorded.status) == ("2470\n", 0), recorded.stderr
     assert not recorded.trace.main.calls_of("square")
+    # A pool ends its workers by SIGTERM: their recordings are finished all the same.
+    assert problems(recorded.directory) == []
     if kind == "executor":
         # Its workers end by a sentinel, and each writes its own trace to the end.
         calls = [call for child in children(recorded.directory) for call in Trace(child).main.calls_of("square")]
@@ -281,3 +285,33 @@ def test_a_program_that_records_itself_decides_for_itself(
     assert outcome.status == 0, outcome.stderr
     assert len(children(tmp_path / "out")) == expected
     assert problems(tmp_path / "out") == []
+
+
+def test_forking_warns_only_of_the_programs_own_threads(record: Record, write: Write, run: Run) -> None:
+    program = write(
+        """
+        import os, threading, warnings
+
+        def fork():
+            pid = os.fork()
+            if not pid:
+                os._exit(0)
+            os.waitpid(pid, 0)
+
+        shown = list(warnings.filters)
+        fork()
+        assert warnings.filters == shown
+        print("alone")
+        event = threading.Event()
+        thread = threading.Thread(target=event.wait)
+        thread.start()
+        fork()
+        event.set()
+        thread.join()
+        """
+    )
+    always = {"PYTHONWARNINGS": "always::DeprecationWarning"}
+    plain, recorded = run(program, env=always), record(program, env=always)
+    assert recorded.stdout == plain.stdout == "alone\n"
+    first, second = (re.sub(r"pid=\d+", "pid=N", outcome.stderr) for outcome in (plain, recorded))
+    assert first == second and first.count("multi-threaded") == 1
