@@ -6,7 +6,7 @@
 
 use runtime_tracing::{EventLogKind, TypeKind};
 
-use super::codec::{Compound, EventCodec, base64_len, put_base64};
+use super::codec::{Compound, EventCodec, IntBytes, base64_len, put_base64};
 
 /// The codec of `trace.bin`.
 #[derive(Debug)]
@@ -28,6 +28,18 @@ fn put_head(out: &mut Vec<u8>, major: u8, n: u64) {
         out.extend_from_slice(&[major | 24, n as u8]);
     } else {
         put_long_head(out, major, n);
+    }
+}
+
+/// How many bytes [`put_head`] appends.
+#[inline]
+const fn head_len(n: u64) -> usize {
+    match n {
+        0..24 => 1,
+        24..=0xff => 2,
+        0x100..=0xffff => 3,
+        0x1_0000..=0xffff_ffff => 5,
+        _ => 9,
     }
 }
 
@@ -170,6 +182,26 @@ impl EventCodec for Cbor {
         put_type_id(out, type_id);
     }
 
+    #[inline]
+    fn int_in_place(i: i64, type_id: u32) -> Option<(IntBytes, usize)> {
+        let (major, n) = match u64::try_from(i) {
+            Ok(n) => (major::UNSIGNED, n),
+            Err(_) => (major::NEGATIVE, !i as u64),
+        };
+        let mut bytes = [0; 9];
+        bytes[1..].copy_from_slice(&n.to_be_bytes());
+        let (info, len) = match n {
+            0..24 => (n as u8, 0),
+            24..=0xff => (24, 1),
+            0x100..=0xffff => (25, 2),
+            0x1_0000..=0xffff_ffff => (26, 4),
+            _ => (27, 8),
+        };
+        bytes.copy_within(9 - len.., 1);
+        bytes[0] = major | info;
+        Some((IntBytes::new(bytes, 1 + len as u8), 8 + head_len(type_id.into())))
+    }
+
     fn big_int(out: &mut Vec<u8>, negative: bool, magnitude: &[u8], type_id: u32) {
         out.extend_from_slice(b"\xa4\x64kind\x66BigInt\x61b");
         put_head(out, major::TEXT, base64_len(magnitude.len()) as u64);
@@ -233,6 +265,20 @@ mod tests {
             let mut out = Vec::new();
             put_head(&mut out, major::UNSIGNED, n);
             assert_eq!(out, expected, "{n}");
+        }
+    }
+
+    #[test]
+    fn an_integer_in_place_is_the_middle_of_its_value() {
+        for type_id in [0, 7, 23, 24, 255, 256, 70_000] {
+            for i in [0, 1, 23, 24, 255, 256, 65_535, 65_536, 1 << 32, i64::MAX, -1, -24, -25, -256, -257, i64::MIN] {
+                let mut value = Vec::new();
+                Cbor::int(&mut value, i, type_id);
+                let (bytes, behind) = Cbor::int_in_place(i, type_id).unwrap();
+                let end = value.len() - behind;
+                assert_eq!(&value[end - bytes.as_slice().len()..end], bytes.as_slice(), "{i} of type {type_id}");
+                assert!(value[..end - bytes.as_slice().len()].ends_with(b"\x61i"));
+            }
         }
     }
 

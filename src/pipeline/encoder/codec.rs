@@ -17,6 +17,24 @@ pub(super) enum Compound {
     Struct,
 }
 
+/// An integer as it stands in a value.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct IntBytes {
+    bytes: [u8; 9],
+    len: u8,
+}
+
+impl IntBytes {
+    pub(super) const fn new(bytes: [u8; 9], len: u8) -> Self {
+        Self { bytes, len }
+    }
+
+    #[inline]
+    pub(super) fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len).min(9)]
+    }
+}
+
 /// A way to write `runtime_tracing` events.
 pub(super) trait EventCodec: Send + 'static {
     /// What every event but the first of a stream starts with.
@@ -52,6 +70,11 @@ pub(super) trait EventCodec: Send + 'static {
     fn none(out: &mut Vec<u8>, type_id: u32);
     fn bool(out: &mut Vec<u8>, b: bool, type_id: u32);
     fn int(out: &mut Vec<u8>, i: i64, type_id: u32);
+    /// The bytes of an integer alone, and how many bytes of [`Self::int`] come after them; `None` if an integer is never
+    /// to be replaced within its value.
+    fn int_in_place(_i: i64, _type_id: u32) -> Option<(IntBytes, usize)> {
+        None
+    }
     fn big_int(out: &mut Vec<u8>, negative: bool, magnitude: &[u8], type_id: u32);
     fn string(out: &mut Vec<u8>, text: &str, type_id: u32);
     fn raw(out: &mut Vec<u8>, text: &str, type_id: u32);

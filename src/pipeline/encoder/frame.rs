@@ -54,6 +54,8 @@ pub struct Frame {
     set_slots: usize,
     /// A hash of each slot's event, 0 for none, and their sum: two blocks with the same sum are the same.
     hashes: Vec<u64>,
+    /// Length of the integer that is a slot's value, 0 if it is something else.
+    int_lens: Vec<u8>,
     content: u64,
     /// The frame's last step, and what has changed since; kept by [`super::packed`].
     pub(super) shown: Shown,
@@ -73,6 +75,7 @@ impl Frame {
             bounds: Vec::new(),
             set_slots: 0,
             hashes: Vec::new(),
+            int_lens: Vec::new(),
             content: 0,
             shown: Shown::default(),
             edits: Vec::new(),
@@ -86,6 +89,7 @@ impl Frame {
         self.line = 0;
         self.bounds.resize(slots + 1, 0);
         self.hashes.resize(slots, 0);
+        self.int_lens.resize(slots, 0);
     }
 
     /// Forgets all variables, and the memory of more than usual.
@@ -95,6 +99,7 @@ impl Frame {
         self.bounds.clear();
         self.dynamic.clear();
         self.hashes.clear();
+        self.int_lens.clear();
         self.content = 0;
         self.shown.forget();
         self.edits.clear();
@@ -102,6 +107,7 @@ impl Frame {
         self.bounds.shrink_to(KEPT_SLOTS);
         self.dynamic.shrink_to(KEPT_SLOTS);
         self.hashes.shrink_to(KEPT_SLOTS);
+        self.int_lens.shrink_to(KEPT_SLOTS);
     }
 
     /// The `Value` events of all set slots.
@@ -125,6 +131,7 @@ impl Frame {
         if self.slots() < slots {
             self.bounds.resize(slots + 1, self.block.len() as u32);
             self.hashes.resize(slots, 0);
+            self.int_lens.resize(slots, 0);
         }
     }
 
@@ -158,25 +165,26 @@ impl Frame {
         self.edits.clear();
     }
 
-    /// Keeps the hash of the block, and what must be known to write the next step as a change of the last.
+    /// Keeps the hash of the block.
     #[inline]
-    fn note(&mut self, slot: usize, start: usize, end: usize, new: &[u8]) {
+    fn rehash(&mut self, slot: usize, event_hash: Option<u64>) {
         // A slot's number goes into its hash: the same events in another order are another block.
-        let hash = if new.is_empty() { 0 } else { mix(hash(new) ^ (slot as u64) << 48) };
+        let hash = event_hash.map_or(0, |hash| mix(hash ^ (slot as u64) << 48));
         self.content = self.content.wrapping_sub(self.hashes[slot]).wrapping_add(hash);
         self.hashes[slot] = hash;
-        if !self.shown.is_known() {
-            return;
-        }
-        let old = &self.block[start..end];
-        let prefix = common_prefix(old, new) as u32;
-        let suffix = common_suffix(&old[prefix as usize..], &new[prefix as usize..]) as u32;
+    }
+
+    /// Notes that a slot's event is replaced by another that begins and ends with as many bytes of the old one, so that
+    /// the next step can be written as a change of the last.
+    #[inline]
+    fn note(&mut self, slot: usize, old_len: usize, prefix: usize, suffix: usize) {
+        let (prefix, suffix) = (prefix as u32, suffix as u32);
         if let Some(edit) = self.edits.iter_mut().find(|edit| edit.slot as usize == slot) {
             // What both changes leave as it is.
             edit.prefix = edit.prefix.min(prefix);
             edit.suffix = edit.suffix.min(suffix);
         } else if self.edits.len() < MAX_EDITS {
-            self.edits.push(Edit { slot: slot as u32, old_len: old.len() as u32, prefix, suffix });
+            self.edits.push(Edit { slot: slot as u32, old_len: old_len as u32, prefix, suffix });
         } else {
             self.shown.forget();
             self.edits.clear();
@@ -192,6 +200,35 @@ impl Frame {
         }
     }
 
+    /// Replaces the integer that is a slot's value by another of the same length; `behind` bytes of the event come after
+    /// it. `false` if the slot's value is something else: then nothing has changed.
+    #[inline]
+    pub(super) fn replace_int(&mut self, slot: usize, new: &[u8], behind: usize) -> bool {
+        if self.int_lens.get(slot).is_none_or(|len| usize::from(*len) != new.len()) {
+            return false;
+        }
+        let (start, end) = (self.bounds[slot] as usize, self.bounds[slot + 1] as usize);
+        let at = end - behind - new.len();
+        if &self.block[at..end - behind] == new {
+            return true;
+        }
+        if self.shown.is_known() {
+            let same = common_prefix(&self.block[at..end - behind], new);
+            self.note(slot, end - start, at - start + same, behind);
+        }
+        self.block[at..end - behind].copy_from_slice(new);
+        self.rehash(slot, Some(hash(&self.block[start..end])));
+        true
+    }
+
+    /// The slot's value is an integer of its own type, `len` bytes long in the event.
+    #[inline]
+    pub(super) fn is_int(&mut self, slot: usize, len: usize) {
+        if let Some(kept) = self.int_lens.get_mut(slot) {
+            *kept = len as u8;
+        }
+    }
+
     /// Gives a slot a new event; an empty one unsets it.
     #[inline]
     pub(super) fn replace(&mut self, slot: usize, fragment: &[u8]) -> Result<(), Malformed> {
@@ -199,7 +236,14 @@ impl Frame {
             return Err(Malformed);
         };
         let (start, end) = (start as usize, end as usize);
-        self.note(slot, start, end, fragment);
+        self.int_lens[slot] = 0;
+        self.rehash(slot, (!fragment.is_empty()).then(|| hash(fragment)));
+        if self.shown.is_known() {
+            let old = &self.block[start..end];
+            let prefix = common_prefix(old, fragment);
+            let suffix = common_suffix(&old[prefix..], &fragment[prefix..]);
+            self.note(slot, end - start, prefix, suffix);
+        }
         if end - start == fragment.len() {
             self.block[start..end].copy_from_slice(fragment);
             return Ok(());

@@ -20,7 +20,7 @@ use super::interning::{Code, Definitions};
 use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
 use super::packed::Output;
 use super::values::encode_value;
-use crate::pipeline::layout::{LossCause, Malformed, Take, output, record};
+use crate::pipeline::layout::{LossCause, Malformed, Take, output, record, value};
 use crate::pipeline::model::Exit;
 use crate::pipeline::tables::{Tables, types};
 
@@ -250,6 +250,18 @@ impl<C: EventCodec> RecordEncoder<C> {
             None => self.definitions.slot_variable(frame.code, slot, out)?,
             Some(dynamic) => frame.dynamic.get(dynamic).copied().flatten().ok_or(Malformed)?,
         };
+        // An integer again: most changes are of that kind, and change a few bytes.
+        let mut int_len = 0;
+        let mut ahead = take.clone();
+        if ahead.u8() == Ok(value::INT)
+            && let Some((bytes, behind)) = C::int_in_place(ahead.i64()?, self.definitions.type_id(types::INT, out)?)
+        {
+            int_len = bytes.as_slice().len();
+            if frame.replace_int(slot, bytes.as_slice(), behind) {
+                *take = ahead;
+                return Ok(());
+            }
+        }
         let fragment = &mut self.scratch;
         fragment.clear();
         fragment.extend_from_slice(C::VALUE_HEAD);
@@ -257,7 +269,9 @@ impl<C: EventCodec> RecordEncoder<C> {
         encode_value(take, &mut self.definitions, fragment, out)?;
         C::end_record(fragment);
         fragment.extend_from_slice(C::VALUE_TAIL);
-        frame.replace(slot, fragment)
+        frame.replace(slot, fragment)?;
+        frame.is_int(slot, int_len);
+        Ok(())
     }
 
     fn unset(&mut self, take: &mut Take<'_>) -> Result<(), Malformed> {

@@ -33,7 +33,7 @@ const CO_VARARGS: u32 = 0x4;
 const CO_VARKEYWORDS: u32 = 0x8;
 
 /// Numbers of the instructions that load globals; they differ between versions.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Opcodes {
     load_global: Option<u8>,
     by_name: Vec<u8>,
@@ -41,8 +41,18 @@ pub struct Opcodes {
 }
 
 impl Opcodes {
-    /// Asks the interpreter's own `opcode` module.
+    /// What is known of this version of CPython, or what its `opcode` module says: to import that takes time, and finds
+    /// a module of the program if it has one of that name.
     pub fn of_interpreter(py: Python<'_>) -> PyResult<Self> {
+        let version = py.version_info();
+        match (version.major, version.minor) {
+            (3, 12) => Ok(Self { load_global: Some(116), by_name: vec![101, 175, 97], extended_arg: Some(144) }),
+            (3, 13) => Ok(Self { load_global: Some(91), by_name: vec![92, 90, 113], extended_arg: Some(71) }),
+            _ => Self::of_module(py),
+        }
+    }
+
+    fn of_module(py: Python<'_>) -> PyResult<Self> {
         let map = py.import("opcode")?.getattr("opmap")?;
         let number = |name: &str| -> Option<u8> { map.get_item(name).ok()?.extract().ok() };
         Ok(Self {
@@ -460,6 +470,14 @@ mod tests {
     fn paths_become_absolute_without_dots() {
         assert_eq!(absolute(Path::new("/w/d"), Path::new("./a/../b.py")), Path::new("/w/d/b.py"));
         assert_eq!(absolute(Path::new("/w"), Path::new("/x/./y.py")), Path::new("/x/y.py"));
+    }
+
+    #[test]
+    fn the_known_opcodes_are_those_of_the_interpreter() {
+        Python::initialize();
+        Python::attach(|py| {
+            assert_eq!(Opcodes::of_interpreter(py).unwrap(), Opcodes::of_module(py).unwrap());
+        });
     }
 
     #[test]
