@@ -80,7 +80,7 @@ impl<'a> InlineAttributes<'a> {
         // SAFETY: flags and fields of a valid type; the layout is trusted. A managed type is a heap type.
         unsafe {
             let ty = object.ty().as_ptr();
-            if ffi::PyType_GetFlags(ty) as u64 & layout::MANAGED_DICT == 0 {
+            if (*ty).tp_flags & layout::MANAGED_DICT == 0 {
                 return None;
             }
             let ManagedDict::Values(values) = layout::managed_dict(object.as_ptr()) else { return None };
@@ -115,11 +115,5 @@ impl<'a> InlineAttributes<'a> {
         debug_assert!(index < self.names.len());
         // SAFETY: there is room for a value for each key; null means that the attribute is not set.
         unsafe { Obj::borrow(*self.values.add(index)) }
-    }
-
-    /// Which of the keys have a value; of the first 64.
-    #[inline]
-    pub fn present(self) -> u64 {
-        (0..self.len().min(64)).fold(0, |mask, index| mask | u64::from(self.value(index).is_some()) << index)
     }
 }

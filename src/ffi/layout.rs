@@ -220,7 +220,7 @@ pub(super) unsafe fn managed_dict(object: *mut PyObject) -> ManagedDict {
             if !slot.is_null() {
                 return ManagedDict::Dict(slot.cast());
             }
-            let flags = pyo3::ffi::PyType_GetFlags(pyo3::ffi::Py_TYPE(object)) as u64;
+            let flags = (*pyo3::ffi::Py_TYPE(object)).tp_flags;
             let values = object.add(1).cast::<DictValues>();
             if flags & INLINE_VALUES != 0 && (*values).valid != 0 {
                 ManagedDict::Values(values)

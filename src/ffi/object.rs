@@ -179,6 +179,24 @@ impl<'a> Obj<'a> {
         }
     }
 
+    /// The value of an int of one or two of CPython's digits (60 bits); call it for [`Kind::Int`] only.
+    #[inline]
+    pub fn small_int(self) -> Option<i64> {
+        // SAFETY: as in `int_value`; the second digit is read only if there are two.
+        unsafe {
+            let long = self.as_ptr().cast::<LongObject>();
+            let tag = (*long).tag;
+            let digits = (&raw const (*long).digits).cast::<u32>();
+            let magnitude = match tag >> 3 {
+                0 | 1 => i64::from(*digits),
+                2 => i64::from(*digits) | i64::from(*digits.add(1)) << 30,
+                _ => return None,
+            };
+            // The two lowest bits: 0 positive, 1 zero, 2 negative.
+            Some(magnitude * (1 - (tag & 3) as i64))
+        }
+    }
+
     /// Number of bits of the magnitude, rounded up to whole digits of CPython; call it for [`Kind::Int`] only.
     #[inline]
     pub fn int_bits(self) -> usize {
@@ -242,7 +260,7 @@ impl<'a> Obj<'a> {
         // is being built by C code may be null.
         let slice: &'a [*mut ffi::PyObject] = unsafe {
             let size = ffi::Py_SIZE(this).max(0) as usize;
-            if ffi::PyType_GetFlags(ffi::Py_TYPE(this)) & ffi::Py_TPFLAGS_LIST_SUBCLASS != 0 {
+            if (*ffi::Py_TYPE(this)).tp_flags & ffi::Py_TPFLAGS_LIST_SUBCLASS != 0 {
                 let items = (*this.cast::<ListObject>()).items;
                 if items.is_null() { &[] } else { std::slice::from_raw_parts(items, size) }
             } else {
@@ -623,6 +641,12 @@ impl<'a> Type<'a> {
         unsafe {
             ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 || (*self.as_ptr()).tp_dictoffset != 0
         }
+    }
+
+    /// Whether instances can have a `__dict__`.
+    pub fn has_dict(self) -> bool {
+        // SAFETY: a valid type object.
+        unsafe { (*self.as_ptr()).tp_dictoffset != 0 || (*self.as_ptr()).tp_flags & layout::MANAGED_DICT != 0 }
     }
 
     /// Names (addresses, kept alive by the classes) and offsets of `__slots__`, base classes first, each class in the

@@ -141,6 +141,19 @@ pub trait Put {
     fn put_u8(&mut self, n: u8);
     fn put_bytes(&mut self, bytes: &[u8]);
 
+    /// Bytes whose number is known when this is compiled.
+    #[inline]
+    fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.put_bytes(&bytes);
+    }
+    /// A tag and a number of eight bytes.
+    #[inline]
+    fn put_tagged(&mut self, tag: u8, n: u64) {
+        let mut bytes = [0; 9];
+        bytes[0] = tag;
+        bytes[1..].copy_from_slice(&n.to_le_bytes());
+        self.put_array(bytes);
+    }
     #[inline]
     fn put_u16(&mut self, n: u16) {
         self.put_bytes(&n.to_le_bytes());
@@ -161,13 +174,11 @@ pub trait Put {
     }
     #[inline]
     fn put_int(&mut self, n: i64) {
-        self.put_u8(value::INT);
-        self.put_bytes(&n.to_le_bytes());
+        self.put_tagged(value::INT, n as u64);
     }
     #[inline]
     fn put_float(&mut self, n: f64) {
-        self.put_u8(value::FLOAT);
-        self.put_bytes(&n.to_le_bytes());
+        self.put_tagged(value::FLOAT, n.to_bits());
     }
     #[inline]
     fn put_str(&mut self, text: &str) {
@@ -184,9 +195,8 @@ pub trait Put {
     /// Head of a `SEQ`, `TUPLE` or `STRUCT` (the tag); `count` values follow.
     #[inline]
     fn put_compound(&mut self, tag: u8, type_ref: u32, count: u32) {
-        self.put_u8(tag);
-        self.put_u32(type_ref);
-        self.put_u32(count);
+        let (ty, n) = (type_ref.to_le_bytes(), count.to_le_bytes());
+        self.put_array([tag, ty[0], ty[1], ty[2], ty[3], n[0], n[1], n[2], n[3]]);
     }
 }
 

@@ -6,7 +6,7 @@
 //! - Nothing refers to the program's objects: a cache holds copies of bytes only.
 //! - Buffers are reused: in the steady state an update allocates nothing.
 
-use crate::ffi::object::{Int, Kind, Obj, Text};
+use crate::ffi::object::{Kind, Obj, Text};
 use crate::pipeline::layout::{Put, record, value as tag};
 use crate::runtime::value::{NamePolicy, Snapshotter, redacted};
 use crate::trace_filter::ValueAction;
@@ -74,16 +74,15 @@ impl SlotCache {
         policy: &mut impl NamePolicy,
         out: &mut Vec<u8>,
     ) {
-        match object.kind() {
-            (Kind::Int, true) if object.int_bits() <= 60 => {
-                if let Int::Small(n) = object.int_value() {
-                    self.scalar(slot, tag::INT, n as u64, out);
-                }
-            }
-            (Kind::Float, true) => self.scalar(slot, tag::FLOAT, object.float_value().to_bits(), out),
-            (Kind::None, _) => self.constant(slot, tag::NONE, out),
-            (Kind::Bool, _) => self.constant(slot, if object.is_true() { tag::TRUE } else { tag::FALSE }, out),
-            (Kind::Str, true) => match object.text() {
+        match object.common_kind() {
+            Some(Kind::Int) => match object.small_int() {
+                Some(n) => self.scalar(slot, tag::INT, n as u64, out),
+                None => self.snapshot(slot, object, snapshotter, policy, out),
+            },
+            Some(Kind::Float) => self.scalar(slot, tag::FLOAT, object.float_value().to_bits(), out),
+            Some(Kind::None) => self.constant(slot, tag::NONE, out),
+            Some(Kind::Bool) => self.constant(slot, if object.is_true() { tag::TRUE } else { tag::FALSE }, out),
+            Some(Kind::Str) => match object.text() {
                 Text::Ascii(text) if text.len() <= snapshotter.limits.max_string => self.text(slot, text, out),
                 _ => self.snapshot(slot, object, snapshotter, policy, out),
             },
@@ -98,9 +97,11 @@ impl SlotCache {
         }
         self.state = tag;
         self.scalar = bits;
-        head(slot, out);
-        out.put_u8(tag);
-        out.put_u64(bits);
+        let (slot, bits) = (slot.to_le_bytes(), bits.to_le_bytes());
+        let mut record = [0; 12];
+        record[..4].copy_from_slice(&[record::SET, slot[0], slot[1], tag]);
+        record[4..].copy_from_slice(&bits);
+        out.put_array(record);
     }
 
     #[inline]

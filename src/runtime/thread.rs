@@ -284,8 +284,8 @@ impl ThreadRecorder {
         if code.namespace != Namespace::None {
             self.update_namespace(frame, code);
         }
-        self.out.put_u8(record::STEP);
-        self.out.put_u32(line);
+        let line = line.to_le_bytes();
+        self.out.put_array([record::STEP, line[0], line[1], line[2], line[3]]);
         self.publish();
         Ok(())
     }

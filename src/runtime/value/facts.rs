@@ -5,15 +5,20 @@
 //!   one.
 //! - The table has a fixed size; what falls out of it is found again by asking the type.
 
+use std::rc::Rc;
+
 use super::special::Trait;
 use crate::ffi::entries::InlineAttributes;
-use crate::ffi::object::{Kind, Type};
+use crate::ffi::object::{Kind, Obj, Type};
+
+/// Names (addresses) and offsets of `__slots__`.
+pub type SlotLayout = Rc<[(usize, isize)]>;
 
 /// Entries of the table; a power of two.
 const SIZE: usize = 256;
 
 /// See the module docs.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Facts {
     address: usize,
     /// 0: good for one use only, the type has no version.
@@ -21,17 +26,73 @@ pub struct Facts {
     pub kind: Kind,
     pub exact: bool,
     pub special: Trait,
-    pub has_attributes: bool,
-    pub has_slots: bool,
+    pub storage: Storage,
+    pub slots: SlotLayout,
     /// The instances met last whose attributes all may be shown.
     pub shape: Option<Shape>,
 }
 
-/// The attributes of instances that have them in the order of their type's keys, none of them hidden.
+/// Where instances keep what is shown of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    Nowhere,
+    /// A `__dict__`, made or not.
+    Dict,
+    Slots,
+    SlotsAndDict,
+}
+
+/// Attributes of an instance that keeps them in the order of its type.
+pub trait Attributes<'a> {
+    /// Tells apart the orders that one type's instances can have.
+    fn order(&self) -> usize;
+    fn count(&self) -> usize;
+    /// The value at `index`, which is below the length.
+    fn value(&self, index: usize) -> Option<Obj<'a>>;
+}
+
+impl<'a> Attributes<'a> for InlineAttributes<'a> {
+    #[inline]
+    fn order(&self) -> usize {
+        self.keys()
+    }
+    #[inline]
+    fn count(&self) -> usize {
+        Self::len(*self)
+    }
+    #[inline]
+    fn value(&self, index: usize) -> Option<Obj<'a>> {
+        Self::value(*self, index)
+    }
+}
+
+/// Attributes in `__slots__`.
+pub struct SlotAttributes<'a> {
+    pub object: Obj<'a>,
+    pub slots: SlotLayout,
+}
+
+impl<'a> Attributes<'a> for SlotAttributes<'a> {
+    #[inline]
+    fn order(&self) -> usize {
+        0
+    }
+    #[inline]
+    fn count(&self) -> usize {
+        self.slots.len()
+    }
+    #[inline]
+    fn value(&self, index: usize) -> Option<Obj<'a>> {
+        self.object.slot_value(self.slots.get(index)?.1)
+    }
+}
+
+/// The attributes of instances that have them in a known order, none of them hidden.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    keys: usize,
+    order: usize,
     len: usize,
+    /// Which are set.
     present: u64,
     policy: usize,
     pub type_ref: u32,
@@ -40,9 +101,13 @@ pub struct Shape {
 impl Shape {
     /// `None` if a shape cannot describe these attributes.
     #[inline]
-    pub fn of(attributes: InlineAttributes<'_>, policy: usize) -> Option<Self> {
-        let len = attributes.len();
-        (len <= 64).then(|| Self { keys: attributes.keys(), len, present: attributes.present(), policy, type_ref: 0 })
+    pub fn of<'a>(attributes: &impl Attributes<'a>, policy: usize) -> Option<Self> {
+        let len = attributes.count();
+        if len > 64 {
+            return None;
+        }
+        let present = (0..len).fold(0, |mask, index| mask | u64::from(attributes.value(index).is_some()) << index);
+        Some(Self { order: attributes.order(), len, present, policy, type_ref: 0 })
     }
 
     #[inline]
@@ -58,8 +123,8 @@ impl Shape {
 
     /// The struct type of attributes like these, if they are those of `known`.
     #[inline]
-    pub fn type_in(self, known: Option<Self>) -> Option<u32> {
-        known.filter(|known| Self { type_ref: known.type_ref, ..self } == *known).map(|known| known.type_ref)
+    pub fn type_in(self, known: Self) -> Option<u32> {
+        (self.with_type(known.type_ref) == known).then_some(known.type_ref)
     }
 }
 
@@ -77,8 +142,8 @@ impl Default for FactsTable {
             kind: Kind::Other,
             exact: true,
             special: Trait::Nothing,
-            has_attributes: false,
-            has_slots: false,
+            storage: Storage::Nowhere,
+            slots: Rc::new([]),
             shape: None,
         };
         Self { entries: vec![nothing; SIZE].into() }
@@ -102,16 +167,23 @@ impl FactsTable {
     }
 
     /// Puts the facts about a type where [`FactsTable::find`] looks for them.
-    pub fn set(&mut self, at: usize, ty: Type<'_>, special: Trait, has_slots: bool) {
+    pub fn set(&mut self, at: usize, ty: Type<'_>, special: Trait, slots: SlotLayout) {
         let (kind, exact) = ty.kind_of_instances();
+        let storage = match (slots.is_empty(), ty.has_dict()) {
+            (true, _) if !ty.has_attributes() => Storage::Nowhere,
+            // Types of extensions may keep a dict in ways of their own.
+            (true, _) => Storage::Dict,
+            (false, true) => Storage::SlotsAndDict,
+            (false, false) => Storage::Slots,
+        };
         self.entries[at % SIZE] = Facts {
             address: ty.address(),
             version: ty.version().unwrap_or(0),
             kind,
             exact,
             special,
-            has_attributes: ty.has_attributes(),
-            has_slots,
+            storage,
+            slots,
             shape: None,
         };
     }

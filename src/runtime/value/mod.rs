@@ -7,6 +7,7 @@
 //! - A container that encloses itself is written as `<cycle>` where it recurs.
 //! - Redaction happens here: a hidden value's bytes are never written.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::ffi::entries::InlineAttributes;
@@ -22,7 +23,7 @@ pub mod special;
 pub mod target;
 pub mod text;
 
-use facts::{Facts, Shape};
+use facts::{Attributes, Shape, SlotAttributes, Storage};
 pub use names::TypeNames;
 use special::Trait;
 use target::{Compare, Target};
@@ -49,6 +50,12 @@ pub trait NamePolicy {
     fn attribute(&mut self, name: Obj<'_>) -> ValueAction;
     fn dict_key(&mut self, key: Obj<'_>) -> ValueAction;
 }
+
+/// `…`, for a value that is left out, as `put_typed_text` would write it.
+const TRUNCATED: [u8; 12] = {
+    let (ty, mark) = (types::TRUNCATED.to_le_bytes(), "…".as_bytes());
+    [tag::RAW, ty[0], ty[1], ty[2], ty[3], mark.len() as u8, 0, 0, 0, mark[0], mark[1], mark[2]]
+};
 
 /// Integers of more bits than this are described, not shown: their decimal text would have thousands of digits.
 const MAX_INT_BITS: usize = 16 * 1024;
@@ -125,20 +132,32 @@ impl Snapshotter {
     /// A value whose type is none of the commonest.
     fn uncommon(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) {
         let at = self.names.facts_of(object.ty());
-        let facts = *self.names.facts.at(at);
-        let Facts { kind, exact, .. } = facts;
+        let facts = self.names.facts.at(at);
+        let (kind, exact, special) = (facts.kind, facts.exact, facts.special);
+        if kind == Kind::Other && special == Trait::Nothing {
+            return self.instance(at, object, policy, out);
+        }
         match kind {
-            Kind::Int | Kind::Float | Kind::Str => self.derived_scalar(&facts, object, out),
+            Kind::Int | Kind::Float | Kind::Str => self.derived_scalar(kind, special, object, out),
             Kind::Bytes => self.bytes(object, exact, out),
-            Kind::List | Kind::Tuple => self.sequence(kind, Some(&facts), object, policy, out),
+            Kind::List | Kind::Tuple => self.sequence(kind, Some(special), object, policy, out),
             Kind::Dict => self.dict(Some(object.ty()), object, policy, out),
             Kind::Set | Kind::FrozenSet => self.set(kind, exact, object, policy, out),
             Kind::Exception | Kind::Function | Kind::Module | Kind::Type => self.described(object, out),
-            Kind::None | Kind::Bool | Kind::Other => self.other(at, &facts, object, policy, out),
+            Kind::None | Kind::Bool | Kind::Other => self.other(at, special, object, policy, out),
         }
     }
 
+    #[inline]
     fn int(&mut self, object: Obj<'_>, out: &mut impl Target) {
+        if let Some(n) = object.small_int() {
+            return out.put_int(n);
+        }
+        self.large_int(object, out);
+    }
+
+    #[cold]
+    fn large_int(&mut self, object: Obj<'_>, out: &mut impl Target) {
         let bits = object.int_bits();
         if bits > MAX_INT_BITS {
             out.put_typed_text(tag::RAW, types::INT, &format!("<int of {bits} bits>"));
@@ -173,14 +192,14 @@ impl Snapshotter {
     }
 
     /// Instances of classes derived from int, float, str: enum members as their name, others as base content.
-    fn derived_scalar(&mut self, facts: &Facts, object: Obj<'_>, out: &mut impl Target) {
-        if facts.special == Trait::EnumMember {
+    fn derived_scalar(&mut self, kind: Kind, special: Trait, object: Obj<'_>, out: &mut impl Target) {
+        if special == Trait::EnumMember {
             return self.described(object, out);
         }
         let type_ref = self.names.plain(object.ty());
         out.put_u8(tag::TYPED);
         out.put_u32(type_ref);
-        match facts.kind {
+        match kind {
             // Only scalars may follow TYPED.
             Kind::Int if object.int_bits() > MAX_INT_BITS => {
                 out.put_str(&format!("<int of {} bits>", object.int_bits()));
@@ -199,13 +218,14 @@ impl Snapshotter {
     }
 
     /// Enters a container: false, and something written in its place, if it must not be walked.
+    #[inline]
     fn enter(&mut self, object: Obj<'_>, out: &mut impl Target) -> bool {
         if self.enclosing.contains(&object.address()) {
             out.put_typed_text(tag::RAW, types::CYCLE, "<cycle>");
             return false;
         }
         if self.enclosing.len() >= self.limits.max_depth || out.position() >= self.budget_end {
-            out.put_typed_text(tag::RAW, types::TRUNCATED, "…");
+            out.put_array(TRUNCATED);
             return false;
         }
         self.enclosing.push(object.address());
@@ -245,17 +265,17 @@ impl Snapshotter {
         out.position() >= self.budget_end || !out.goes_on()
     }
 
-    /// `facts`: about the type, if it is not exactly `list` or `tuple`.
+    /// `special`: what is special about the type, if it is not exactly `list` or `tuple`.
     fn sequence(
         &mut self,
         kind: Kind,
-        facts: Option<&Facts>,
+        special: Option<Trait>,
         object: Obj<'_>,
         policy: &mut impl NamePolicy,
         out: &mut impl Target,
     ) {
-        let exact = facts.is_none();
-        let special = facts.map_or(Trait::Nothing, |facts| facts.special);
+        let exact = special.is_none();
+        let special = special.unwrap_or(Trait::Nothing);
         if special == Trait::EnumMember {
             return self.described(object, out);
         }
@@ -378,12 +398,11 @@ impl Snapshotter {
     fn other(
         &mut self,
         at: usize,
-        facts: &Facts,
+        special: Trait,
         object: Obj<'_>,
         policy: &mut impl NamePolicy,
         out: &mut impl Target,
     ) {
-        let special = facts.special;
         match special {
             Trait::EnumMember => return self.described(object, out),
             Trait::Nothing => {}
@@ -413,9 +432,11 @@ impl Snapshotter {
                 }
             }
         }
-        if facts.has_attributes && self.instance(at, facts, object, policy, out) {
-            return;
-        }
+        self.instance(at, object, policy, out);
+    }
+
+    /// An object of which nothing is shown but which one it is.
+    fn identified(&mut self, object: Obj<'_>, out: &mut impl Target) {
         let type_ref = self.names.plain(object.ty());
         let identity = self.names.identity(object);
         self.scratch.clear();
@@ -450,48 +471,77 @@ impl Snapshotter {
         });
     }
 
-    /// An instance of a Python class as a Struct of its own attributes; false if it has none.
-    fn instance(
+    /// An instance of a Python class as a Struct of its own attributes, if it has any.
+    fn instance(&mut self, at: usize, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) {
+        let facts = self.names.facts.at(at);
+        let known = facts.shape;
+        let done = match facts.storage {
+            Storage::Dict => InlineAttributes::of(object)
+                .is_some_and(|attributes| self.instance_as_known(&attributes, known, object, policy, out)),
+            Storage::Slots => {
+                let attributes = SlotAttributes { object, slots: Rc::clone(&facts.slots) };
+                self.instance_as_known(&attributes, known, object, policy, out)
+            }
+            Storage::SlotsAndDict => false,
+            Storage::Nowhere => return self.identified(object, out),
+        };
+        if !done && !self.instance_at_length(at, object, policy, out) {
+            self.identified(object, out);
+        }
+    }
+
+    /// An instance that is like the one of its type met last, if it is.
+    #[inline]
+    fn instance_as_known<'a>(
         &mut self,
-        at: usize,
-        facts: &Facts,
-        object: Obj<'_>,
+        attributes: &impl Attributes<'a>,
+        known: Option<Shape>,
+        object: Obj<'a>,
         policy: &mut impl NamePolicy,
         out: &mut impl Target,
     ) -> bool {
-        let attributes = if facts.has_slots { None } else { InlineAttributes::of(object) };
-        let shape = match (attributes, policy.identity()) {
-            (Some(attributes), Some(identity)) => Shape::of(attributes, identity),
-            _ => None,
-        };
-        if let (Some(attributes), Some(shape)) = (attributes, shape)
-            && let Some(type_ref) = shape.type_in(facts.shape)
-        {
-            if self.enter(object, out) {
-                out.put_compound(tag::STRUCT, type_ref, shape.fields() as u32);
-                for value in (0..attributes.len()).filter_map(|index| attributes.value(index)) {
-                    self.value(value, policy, out);
-                    if !out.goes_on() {
-                        break;
-                    }
-                }
-                self.enclosing.pop();
-            }
-            return true;
+        let len = attributes.count();
+        if self.enclosing.len() >= self.limits.max_depth && (0..len).any(|index| attributes.value(index).is_some()) {
+            return !self.enter(object, out);
         }
-        self.instance_at_length(at, facts, shape, object, policy, out)
+        let (Some(known), Some(identity)) = (known, policy.identity()) else { return false };
+        let Some(type_ref) = Shape::of(attributes, identity).and_then(|shape| shape.type_in(known)) else {
+            return false;
+        };
+        if self.enter(object, out) {
+            out.put_compound(tag::STRUCT, type_ref, known.fields() as u32);
+            for index in 0..len {
+                let Some(value) = attributes.value(index) else { continue };
+                self.value(value, policy, out);
+                if !out.goes_on() {
+                    break;
+                }
+            }
+            self.enclosing.pop();
+        }
+        true
     }
 
-    /// The same for attributes that are kept otherwise than those met last.
+    /// The same for attributes that are kept otherwise than those met last; false if there are none.
     fn instance_at_length(
         &mut self,
         at: usize,
-        facts: &Facts,
-        shape: Option<Shape>,
         object: Obj<'_>,
         policy: &mut impl NamePolicy,
         out: &mut impl Target,
     ) -> bool {
+        let facts = self.names.facts.at(at);
+        let (storage, slots) = (facts.storage, Rc::clone(&facts.slots));
+        let shape = match (storage, policy.identity()) {
+            (_, None) => None,
+            (Storage::Dict, Some(identity)) => {
+                InlineAttributes::of(object).and_then(|attributes| Shape::of(&attributes, identity))
+            }
+            (Storage::Slots, Some(identity)) => {
+                Shape::of(&SlotAttributes { object, slots: Rc::clone(&slots) }, identity)
+            }
+            _ => None,
+        };
         let mut fields = self.names.take_fields();
         let mut total = 0;
         let limit = self.limits.max_items;
@@ -501,11 +551,9 @@ impl Snapshotter {
                 fields.push(name.address(), value.address(), name.str_hash());
             }
         };
-        if facts.has_slots {
-            for &(name, offset) in self.names.slots(object.ty()).iter() {
-                if let Some(value) = object.slot_value(offset) {
-                    add(object.kept_alive(name), value);
-                }
+        for &(name, offset) in slots.iter() {
+            if let Some(value) = object.slot_value(offset) {
+                add(object.kept_alive(name), value);
             }
         }
         object.dict_attributes(&mut add);

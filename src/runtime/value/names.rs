@@ -6,12 +6,13 @@
 //!   class that dies and another one at its address are told apart without keeping either alive.
 //! - A struct type is found by the hashes of its field names, which CPython has cached in the strings.
 
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use runtime_tracing::TypeKind;
 use rustc_hash::FxHashMap;
 
-use super::facts::FactsTable;
+use super::facts::{FactsTable, SlotLayout};
 use super::special::{Trait, recognise};
 use crate::ffi::object::{Kind, Obj, Type, lossy};
 use crate::pipeline::tables::{Tables, TypeInfo};
@@ -23,8 +24,6 @@ const MAX_IDENTITIES: usize = 1 << 16;
 type TypeKey = (u8, String, Vec<String>);
 /// What names a Python type for the life of the process: address and version tag.
 type TypeId = (usize, u32);
-/// Names (addresses) and offsets of `__slots__`.
-type SlotLayout = Arc<[(usize, isize)]>;
 
 /// The session's types, shared by its threads.
 #[derive(Debug)]
@@ -156,8 +155,8 @@ impl TypeNames {
 
     #[cold]
     fn learn(&mut self, at: usize, ty: Type<'_>) {
-        let (special, has_slots) = (self.special(ty), !self.slots(ty).is_empty());
-        self.facts.set(at, ty, special, has_slots);
+        let (special, slots) = (self.special(ty), self.slots(ty));
+        self.facts.set(at, ty, special, slots);
     }
 
     /// What is special about a type.
@@ -170,12 +169,12 @@ impl TypeNames {
     }
 
     /// The `__slots__` of a type; see [`Type::slots`].
-    pub fn slots(&mut self, ty: Type<'_>) -> SlotLayout {
+    fn slots(&mut self, ty: Type<'_>) -> SlotLayout {
         let Some(version) = ty.version() else { return ty.slots().into() };
         if self.slots.len() > 50_000 {
             self.slots.clear();
         }
-        Arc::clone(self.slots.entry((ty.address(), version)).or_insert_with(|| ty.slots().into()))
+        Rc::clone(self.slots.entry((ty.address(), version)).or_insert_with(|| ty.slots().into()))
     }
 
     fn by_name(&mut self, ty: Type<'_>, shape: Shape, kind: TypeKind) -> u32 {

@@ -66,14 +66,6 @@ impl<'a> Compare<'a> {
         !self.differs && self.at == self.expected.len()
     }
 
-    #[inline]
-    fn next<const N: usize>(&mut self, bytes: [u8; N]) {
-        match self.expected.get(self.at..).and_then(<[u8]>::first_chunk::<N>) {
-            Some(known) if *known == bytes => self.at += N,
-            _ => self.differ(),
-        }
-    }
-
     #[cold]
     fn differ(&mut self) {
         self.differs = true;
@@ -84,8 +76,15 @@ impl<'a> Compare<'a> {
 
 impl Put for Compare<'_> {
     #[inline]
+    fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        match self.expected.get(self.at..).and_then(<[u8]>::first_chunk::<N>) {
+            Some(known) if *known == bytes => self.at += N,
+            _ => self.differ(),
+        }
+    }
+    #[inline]
     fn put_u8(&mut self, n: u8) {
-        self.next([n]);
+        self.put_array([n]);
     }
     #[inline]
     fn put_bytes(&mut self, bytes: &[u8]) {
@@ -96,15 +95,15 @@ impl Put for Compare<'_> {
     }
     #[inline]
     fn put_u16(&mut self, n: u16) {
-        self.next(n.to_le_bytes());
+        self.put_array(n.to_le_bytes());
     }
     #[inline]
     fn put_u32(&mut self, n: u32) {
-        self.next(n.to_le_bytes());
+        self.put_array(n.to_le_bytes());
     }
     #[inline]
     fn put_u64(&mut self, n: u64) {
-        self.next(n.to_le_bytes());
+        self.put_array(n.to_le_bytes());
     }
 }
 
