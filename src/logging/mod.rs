@@ -31,3 +31,8 @@ pub fn raise(error: RecorderError) -> pyo3::PyErr {
     report(&error);
     error.into()
 }
+
+/// Writes a line for people to stderr, whatever the log lets pass.
+pub fn tell(line: &str) {
+    sink::Sink::Stderr.write_line(line.to_owned());
+}

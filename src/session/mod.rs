@@ -18,7 +18,7 @@ use crate::logging;
 use crate::monitoring::install;
 use crate::pipeline::model::{Exit, TraceFormat};
 use crate::pipeline::tables::Tables;
-use crate::pipeline::{Pipeline, PipelineConfig};
+use crate::pipeline::{Pipeline, PipelineConfig, StopReport};
 use crate::policy::model::{OnFull, RecorderPolicy};
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::{Injection, Stage};
@@ -287,13 +287,27 @@ fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>, waiting: Wa
     let exit = exit_code.map_or(Exit::Unknown, Exit::Code);
     let last = Final { shared: Arc::clone(shared), filters: Arc::clone(&session.filters) };
     let metadata = last.metadata(exit_code);
-    waiting.run(py, || shared.pipeline.stop(exit, metadata))?;
+    let stopped = waiting.run(py, || shared.pipeline.stop(exit, metadata));
+    tell_of_losses(&stopped);
+    on_finish_error(session, stopped.map(drop))?;
     on_finish_error(session, injected)?;
     uninstalled?;
     if session.policy.recorder.require_trace && !shared.state.has_recorded() {
         return Err(crate::usage!(TraceMissing, "recorder policy requires a trace but no events were recorded"));
     }
     Ok(())
+}
+
+/// Says on stderr that a trace has gaps, whatever the log lets pass: who looks at it has to know.
+fn tell_of_losses(stopped: &RecorderResult<StopReport>) {
+    if let Ok(report) = stopped
+        && report.stats.lost > 0
+    {
+        logging::tell(&format!(
+            "codetracer-python-recorder: {} events were lost because the queue was full; the trace says where",
+            report.stats.lost
+        ));
+    }
 }
 
 /// A failure while finishing: the program has ended, so the policy `disable` has nothing to spare but the status.

@@ -1,0 +1,102 @@
+"""Disks that are full, limited or gone: the program runs on, and the trace is readable up to the fault."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from support.reading import Trace
+from support.recording import Recording
+
+Record = Callable[..., Recording]
+Write = Callable[..., Path]
+
+PROGRAM = """
+import os, random, resource, shutil, sys, time
+
+def work(n):
+    for i in range(n):
+        noise = str(random.random())
+
+def fault(out):
+    {fault}
+
+work(500)
+time.sleep(0.3)
+fault(os.environ["OUT"])
+work(60_000)
+print("done", flush=True)
+"""
+POLICY = {"CODETRACER_POLICY": "durability.flush_interval=20ms;pipeline.queue_bytes=1MiB"}
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path | None]:
+    """A disk of 300 KB, where one may be mounted."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(directory)]
+    mounted = subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+    yield directory if mounted else None
+    if mounted:
+        subprocess.run(["umount", "-l", str(directory)], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("policy", ["abort", "disable"])
+@pytest.mark.parametrize("kind", ["full", "limited"])
+def test_a_full_disk_ends_the_recording_and_not_the_program(
+    kind: str, policy: str, small_disk: Path | None, record: Record, write: Write, tmp_path: Path
+) -> None:
+    # Where nothing may be mounted, the largest size of a file stands for the disk.
+    full = kind == "full" and small_disk is not None
+    out = (small_disk if full and small_disk else tmp_path) / "trace"
+    fault = "pass" if full else "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
+    program = write(PROGRAM.format(fault=fault))
+    options = ["--on-recorder-error", policy]
+    recorded = record(program, out=out, options=options, env={**POLICY, "OUT": str(out)}, timeout=100)
+    assert recorded.stdout == "done\n", recorded.stderr
+    assert recorded.status == (1 if policy == "abort" else 0), recorded.stderr
+    assert "ERR_IO" in recorded.stderr
+    assert len([step for step in Trace(out).main.steps if "noise" in step.locals]) >= 999
+    state = json.loads((out / "recording.json").read_text())
+    if state["state"] == "failed":
+        assert state["failure"]["error_code"] == "ERR_IO"
+        assert state["failure"]["stage"] == "writer"
+    else:
+        # Not even this little file had room: it still says that the recording is not complete.
+        assert (full, state["state"]) == (True, "recording")
+
+
+def test_a_directory_that_vanishes_ends_nothing_but_the_recording(record: Record, write: Write, tmp_path: Path) -> None:
+    out = tmp_path / "trace"
+    program = write(PROGRAM.format(fault="shutil.rmtree(out)").replace("60_000", "5_000"))
+    recorded = record(program, out=out, options=["--on-recorder-error", "disable"], env={**POLICY, "OUT": str(out)})
+    assert (recorded.stdout, recorded.status) == ("done\n", 0), recorded.stderr
+    assert "ERR_IO" in recorded.stderr
+
+
+def test_lost_events_are_marked_counted_and_told(record: Record, write: Write) -> None:
+    program = write(
+        """
+        def work():
+            text = "x" * 900
+            for i in range(120_000):
+                text = str(i) + text[:900]
+
+        work()
+        print("done")
+        """
+    )
+    policy = "pipeline.on_full=drop;pipeline.queue_bytes=1MiB;pipeline.batch_bytes=512KiB"
+    recorded = record(program, format="json", env={"CODETRACER_POLICY": policy})
+    assert (recorded.stdout, recorded.status) == ("done\n", 0)
+    lost = recorded.trace.metadata["lost_events"]
+    assert f"{lost} events were lost because the queue was full" in recorded.stderr
+    marks = [json.loads(output.metadata) for output in recorded.trace.main.outputs if output.kind == 12]
+    assert {mark["cause"] for mark in marks} == {"queue_full"}
+    assert sum(mark["count"] for mark in marks) <= lost
+    counts = recorded.trace.metadata["streams"][0]["counts"]
+    assert (counts["gaps"], counts["lost"]) == (len(marks), sum(mark["count"] for mark in marks))
