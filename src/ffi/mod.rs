@@ -10,6 +10,7 @@
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
+//! | `relay`, `direct` | output that bypasses these streams |
 //! | `stack` | running code without the recorder's frames below it |
 //! | `signals`, `priority`, `disk`, `termination` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
@@ -23,6 +24,8 @@ use pyo3::prelude::*;
 mod builtin;
 pub mod chunk;
 pub mod code;
+#[cfg(target_os = "linux")]
+pub mod direct;
 pub mod disk;
 pub mod entries;
 pub mod frame;
@@ -36,6 +39,8 @@ pub mod python_types;
 pub mod quiet_fork;
 #[cfg(unix)]
 pub mod readline;
+#[cfg(target_os = "linux")]
+pub mod relay;
 mod retype;
 pub mod sequence_compressor;
 pub mod signals;

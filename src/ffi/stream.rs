@@ -29,6 +29,8 @@ pub enum Layer {
     Text,
     /// The buffer below: only what does not come from the text layer is reported.
     Bytes,
+    /// The file below that: nothing is reported.
+    File,
 }
 
 /// What a method does, as far as we care.
@@ -52,6 +54,8 @@ struct Watched {
     stream: u8,
     layer: Layer,
     native: bool,
+    /// The descriptor whose relay it writes past, 0 for none.
+    direct: i32,
     methods: [*mut PyObject; METHODS.len()],
 }
 
@@ -72,6 +76,7 @@ struct Found {
     stream: u8,
     layer: Layer,
     native: bool,
+    direct: i32,
 }
 
 fn find(object: *mut PyObject, index: usize) -> Option<Found> {
@@ -85,6 +90,7 @@ fn find(object: *mut PyObject, index: usize) -> Option<Found> {
         stream: watched.stream,
         layer: watched.layer,
         native: watched.native,
+        direct: watched.direct,
     })
 }
 
@@ -116,6 +122,7 @@ pub fn watch(object: &Bound<'_, PyAny>, stream: u8, layer: Layer) -> PyResult<()
         stream,
         layer,
         native,
+        direct: 0,
         methods,
     };
     if let Err(error) = retype::set_type(object, &original, &ours) {
@@ -123,6 +130,21 @@ pub fn watch(object: &Bound<'_, PyAny>, stream: u8, layer: Layer) -> PyResult<()
         return Err(error);
     }
     with_table(|table| table.0.push(entry));
+    Ok(())
+}
+
+/// Lets a `FileIO` object write past the relay behind `descriptor`.
+///
+/// # Errors
+/// The object cannot be watched.
+#[cfg(target_os = "linux")]
+pub fn write_directly(file: &Bound<'_, PyAny>, descriptor: i32) -> PyResult<()> {
+    watch(file, 0, Layer::File)?;
+    with_table(|table| {
+        if let Some(watched) = table.0.iter_mut().find(|watched| ptr::eq(watched.object, file.as_ptr())) {
+            watched.direct = descriptor;
+        }
+    });
     Ok(())
 }
 
@@ -151,6 +173,14 @@ pub fn unwatch(py: Python<'_>) {
         drop((object, original, ours));
         release(watched);
     }
+}
+
+/// The type that one of our subtypes stands for; `None` for other types.
+#[cfg(target_os = "linux")]
+pub fn original_of<'py>(ty: &Bound<'py, PyType>) -> Option<Bound<'py, PyAny>> {
+    let base = retype::base_of(ty.as_ptr() as usize)?;
+    // SAFETY: the types in that table live for ever, and the GIL is held.
+    Some(unsafe { Bound::from_borrowed_ptr(ty.py(), base as *mut PyObject) })
 }
 
 fn is_watched(object: &Bound<'_, PyAny>) -> bool {
@@ -238,6 +268,31 @@ unsafe fn forward(
     }
 }
 
+/// The stream's own method, or the way past the relay.
+unsafe fn call(
+    index: usize,
+    found: &Found,
+    object: *mut PyObject,
+    args: *const *mut PyObject,
+    count: Py_ssize_t,
+    names: *mut PyObject,
+) -> *mut PyObject {
+    // SAFETY: as in `entry`.
+    unsafe {
+        #[cfg(target_os = "linux")]
+        if found.direct > 0
+            && METHODS[index].1 == Act::Write
+            && count == 1
+            && names.is_null()
+            && let Some(result) = super::direct::write(object, found.direct, *args)
+        {
+            return result;
+        }
+        let _ = index;
+        forward(found.method, object, args, count, names)
+    }
+}
+
 unsafe fn entry<const INDEX: usize>(
     object: *mut PyObject,
     args: *const *mut PyObject,
@@ -261,13 +316,14 @@ unsafe fn entry<const INDEX: usize>(
             // handler or the like.
             Layer::Text => found.native || outer != object as usize,
             Layer::Bytes => outer == 0,
+            Layer::File => false,
         };
         if found.layer == Layer::Text {
             INSIDE.set(object as usize);
         }
         // The table may go while the method runs.
         ffi::Py_INCREF(found.method);
-        let result = forward(found.method, object, args, count, names);
+        let result = call(INDEX, &found, object, args, count, names);
         ffi::Py_DECREF(found.method);
         INSIDE.set(outer);
         if !result.is_null() && reported {

@@ -439,6 +439,7 @@ impl ThreadRecorder {
     /// is now.
     #[inline]
     fn before_event(&mut self) {
+        self.take_copies();
         if self.batch.is_pending() {
             self.end_output(chunk::STEP_BOUNDARY);
         }

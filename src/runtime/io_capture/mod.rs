@@ -17,6 +17,8 @@ use pyo3::types::PyAnyMethods;
 
 pub mod batch;
 pub mod decode;
+#[cfg(target_os = "linux")]
+pub mod mirror;
 pub mod observe;
 pub mod totals;
 
@@ -32,11 +34,13 @@ const NAMES: [(u8, &str); 3] = [(output::STDOUT, "stdout"), (output::STDERR, "st
 #[derive(Debug)]
 pub struct Capture {
     sink: Arc<Sink>,
+    #[cfg(target_os = "linux")]
+    mirror: Option<mirror::Mirror>,
 }
 
 impl Capture {
     /// Begins to watch the streams `sink` wants.
-    pub fn install(py: Python<'_>, sink: Arc<Sink>) -> Self {
+    pub fn install(py: Python<'_>, sink: Arc<Sink>, with_descriptors: bool) -> Self {
         observe::publish(Some(Arc::clone(&sink)));
         for (number, name) in NAMES {
             if sink.wants(number)
@@ -49,7 +53,15 @@ impl Capture {
         if sink.wants(output::STDIN) {
             crate::ffi::readline::watch();
         }
-        Self { sink }
+        #[cfg(not(target_os = "linux"))]
+        if with_descriptors {
+            tracing::info!("output past Python's streams is recorded on Linux only");
+        }
+        Self {
+            #[cfg(target_os = "linux")]
+            mirror: with_descriptors.then(|| mirror::Mirror::start(py, &sink)).flatten(),
+            sink,
+        }
     }
 
     /// What was recorded, for the metadata.
@@ -58,8 +70,13 @@ impl Capture {
     }
 
     /// In a forked child: gives the streams back and touches nothing of the session.
-    pub fn abandon(self, py: Python<'_>) {
+    #[cfg_attr(not(target_os = "linux"), allow(unused_mut))]
+    pub fn abandon(mut self, py: Python<'_>) {
         unwatch(py);
+        #[cfg(target_os = "linux")]
+        if let Some(mirror) = self.mirror.take() {
+            mirror.abandon();
+        }
         observe::forget();
         std::mem::forget(self);
     }
@@ -67,7 +84,13 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
-        Python::attach(unwatch);
+        Python::attach(|py| {
+            #[cfg(target_os = "linux")]
+            if let Some(mirror) = self.mirror.take() {
+                mirror.finish(py);
+            }
+            unwatch(py);
+        });
         observe::finish(&self.sink);
         observe::publish(None);
     }
@@ -81,9 +104,6 @@ fn unwatch(py: Python<'_>) {
 
 fn watch(py: Python<'_>, number: u8, name: &str) -> PyResult<()> {
     let Some(object) = py.import("sys")?.getattr_opt(name)?.filter(|object| !object.is_none()) else { return Ok(()) };
-    let io = py.import("_io")?;
-    let is_exactly =
-        |object: &Bound<'_, PyAny>, class: &str| -> PyResult<bool> { Ok(object.get_type().is(&io.getattr(class)?)) };
     // The buffer first: afterwards the stream is no exact TextIOWrapper any more. Only of an exact one `buffer` is
     // known to be its own, and reading it to run no code of the program.
     if is_exactly(&object, "TextIOWrapper")?
@@ -96,4 +116,19 @@ fn watch(py: Python<'_>, number: u8, name: &str) -> PyResult<()> {
         }
     }
     stream::watch(&object, number, Layer::Text)
+}
+
+/// Whether an object is an instance of exactly this class of `_io`.
+fn is_exactly(object: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
+    Ok(object.get_type().is(&object.py().import("_io")?.getattr(class)?))
+}
+
+/// … or of our subtype of it.
+#[cfg(target_os = "linux")]
+fn is_a(object: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
+    let ty = object.get_type();
+    Ok(is_exactly(object, class)?
+        || stream::original_of(&ty).is_some_and(|own| {
+            object.py().import("_io").and_then(|io| io.getattr(class)).is_ok_and(|class| own.is(&class))
+        }))
 }

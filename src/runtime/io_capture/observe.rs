@@ -15,8 +15,13 @@ use super::totals::{Budget, Limits, cut};
 use crate::ffi::object::Text;
 use crate::logging;
 use crate::pipeline::layout::output;
+use crate::runtime::io_capture::batch::Origin;
+use crate::runtime::thread::{ThreadRecorder, with_recorder};
 use crate::runtime::tracer::io;
 use crate::runtime::tracer::shared::Shared;
+
+/// Copies of output that bypassed the streams wait for a thread to record them.
+pub(super) static COPIES_WAIT: AtomicBool = AtomicBool::new(false);
 
 static SINK: ArcSwapOption<Sink> = ArcSwapOption::const_empty();
 
@@ -30,6 +35,10 @@ pub struct Sink {
     pub whole_program: bool,
     limits: Limits,
     budget: Budget,
+    #[cfg(target_os = "linux")]
+    pub queue: Arc<super::mirror::Queue>,
+    #[cfg(target_os = "linux")]
+    copy_decoders: [Mutex<Decoder>; 2],
     /// The limit of the whole was reached, and the place marked.
     exhausted: AtomicBool,
     decoders: [Mutex<Decoder>; 3],
@@ -74,7 +83,19 @@ impl<'a> Data<'a> {
 impl Sink {
     pub fn new(shared: Arc<Shared>, streams: [bool; 3], whole_program: bool, limits: Limits) -> Self {
         let (budget, exhausted, decoders) = Default::default();
-        Self { shared, streams, whole_program, limits, budget, exhausted, decoders }
+        Self {
+            shared,
+            streams,
+            whole_program,
+            limits,
+            budget,
+            #[cfg(target_os = "linux")]
+            queue: Arc::default(),
+            #[cfg(target_os = "linux")]
+            copy_decoders: Default::default(),
+            exhausted,
+            decoders,
+        }
     }
 
     /// The stream is to be recorded.
@@ -123,6 +144,25 @@ impl Sink {
         }
     }
 
+    /// Records what was copied at the descriptors: who wrote it is not known.
+    #[cfg(target_os = "linux")]
+    fn drain_into(&self, recorder: &mut ThreadRecorder) {
+        for (stream, bytes) in self.queue.take() {
+            let Some(decoder) = self.copy_decoders.get(usize::from(stream)) else { continue };
+            let mut text = String::new();
+            let escaped = decoder.lock().unwrap_or_else(PoisonError::into_inner).push(&bytes, &mut text);
+            let granted = self.budget.take(self.limits, text.len());
+            if granted < text.len() {
+                self.shared.stats.io.count_cut(stream, cut(&mut text, 0, granted, 0));
+            }
+            let origin = Origin { stream, code: output::NO_CODE, line: 0, frame: 0 };
+            recorder.output_copy(origin, &text, if escaped { output::ESCAPED } else { 0 });
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn drain_into(&self, _: &mut ThreadRecorder) {}
+
     /// Appends the text of what went through, and says what is special about it.
     fn put(&self, stream: u8, data: Data<'_>, out: &mut String) -> u8 {
         let escaped = match data {
@@ -143,6 +183,7 @@ pub(super) fn publish(sink: Option<Arc<Sink>>) {
 
 /// In a forked child: no reports any more. The session is not dropped, it belongs to the parent.
 pub(super) fn forget() {
+    COPIES_WAIT.store(false, Ordering::Relaxed);
     std::mem::forget(SINK.swap(None));
 }
 
@@ -171,6 +212,31 @@ pub(super) fn finish(sink: &Sink) {
                 output::ESCAPED
             });
         }
+    }
+}
+
+/// Whether copies of output that bypassed the streams wait: looked at before every event.
+#[inline]
+pub fn copies_wait() -> bool {
+    COPIES_WAIT.load(Ordering::Relaxed)
+}
+
+/// Hands the copies that wait to the calling thread's recorder, which is about to record an event of its own.
+#[cold]
+pub fn drain_copies(recorder: &mut ThreadRecorder) {
+    if let Some(sink) = &*SINK.load()
+        && recorder.belongs_to(&sink.shared)
+        && sink.is_open()
+    {
+        sink.drain_into(recorder);
+    }
+}
+
+/// Records the copies that wait.
+#[cfg(target_os = "linux")]
+pub(super) fn record_copies(sink: &Sink) {
+    if sink.is_open() {
+        with_recorder(&sink.shared, |recorder| sink.drain_into(recorder));
     }
 }
 

@@ -4,9 +4,13 @@
 //! - A chunk comes after the records of the step it belongs to and before those of the thread's next event.
 //! - Output changes nothing of the shadow stack; losing it loses nothing else.
 
+use std::sync::Arc;
+
 use super::ThreadRecorder;
 use crate::pipeline::layout::output;
 use crate::runtime::io_capture::batch::Origin;
+use crate::runtime::io_capture::observe;
+use crate::runtime::tracer::shared::Shared;
 
 /// Bytes of output that are sent on without waiting for the end of the line.
 const LONGEST_CHUNK: usize = 64 * 1024;
@@ -26,6 +30,30 @@ impl ThreadRecorder {
         } else if self.batch.is_due() {
             self.end_output(output::TIME_SPLIT);
         }
+    }
+
+    /// Whether this is a recorder of that session.
+    pub fn belongs_to(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    /// Output that bypassed the streams goes to the thread that started the recording, as soon as it has something to
+    /// record.
+    #[inline]
+    pub fn take_copies(&mut self) {
+        if observe::copies_wait() && self.producer.shared().id == 0 {
+            observe::drain_copies(self);
+        }
+    }
+
+    /// Adds a chunk that was seen at a descriptor only.
+    pub fn output_copy(&mut self, origin: Origin, text: &str, flags: u8) {
+        self.end_output(output::STEP_BOUNDARY);
+        self.batch.add(origin, |out| {
+            out.push_str(text);
+            flags
+        });
+        self.end_output(output::MIRROR);
     }
 
     /// The program flushed this stream: its chunk is complete.

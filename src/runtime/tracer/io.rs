@@ -35,6 +35,7 @@ fn recorded_frame<'a>(shared: &Shared) -> Option<(Frame<'a>, u32)> {
 pub fn record(sink: &Sink, stream: u8, put: impl FnOnce(&mut String) -> u8) {
     let found = recorded_frame(&sink.shared);
     with_recorder(&sink.shared, |recorder| {
+        recorder.take_copies();
         let origin = match found {
             Some((frame, code)) => {
                 let line = recorder.lines.line(frame, code);

@@ -44,7 +44,7 @@ pub fn watch(
     let streams = wanted(policy, filter);
     let limits = Limits { one: policy.values.max_output_chunk, total: policy.values.max_output_total };
     let sink = || Arc::new(Sink::new(Arc::clone(shared), streams, whole_program, limits));
-    streams.contains(&true).then(|| Capture::install(py, sink()))
+    streams.contains(&true).then(|| Capture::install(py, sink(), policy.io_capture.fd_fallback))
 }
 
 #[cfg(test)]
