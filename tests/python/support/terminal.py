@@ -33,9 +33,14 @@ class Screen:
 
 
 def run(
-    args: Sequence[str | Path], typed: Sequence[tuple[bytes, bytes]] = (), size: tuple[int, int] = (24, 80)
+    args: Sequence[str | Path],
+    typed: Sequence[tuple[bytes, bytes]] = (),
+    *,
+    size: tuple[int, int] = (24, 80),
+    insist: bytes = b"",
 ) -> Screen:
-    """Runs this interpreter with `args` at a terminal. `typed` says what to type once something was shown."""
+    """Runs this interpreter with `args` at a terminal. `typed` says what to type once something was shown;
+    `insist` is typed again and again when that is done and nothing happens."""
     terminal, end = pty.openpty()
     ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
     child = subprocess.Popen(
@@ -50,7 +55,9 @@ def run(
     shown, seen, script = b"", 0, list(typed)
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
-        if not select.select([terminal], [], [], 0.1)[0]:
+        if not select.select([terminal], [], [], 1.0)[0]:
+            if insist and not script:
+                os.write(terminal, insist)
             continue
         try:
             data = os.read(terminal, 65536)
