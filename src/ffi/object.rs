@@ -47,6 +47,9 @@ pub enum Kind {
     Other,
 }
 
+/// Marks a hint of [`Obj::dict_get`] that says where a name is not.
+const MISSING: usize = 1 << 63;
+
 /// The value of an int object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Int {
@@ -293,7 +296,8 @@ impl<'a> Obj<'a> {
         Some(unsafe { (*self.as_ptr().cast::<layout::Dict>()).version_tag })
     }
 
-    /// The value of a `str` key, found without calling `__eq__` or `__hash__`; `hint` remembers where it was.
+    /// The value of a `str` key, found without calling `__eq__` or `__hash__`; `hint` remembers where it was, or that it
+    /// was in none of the states of the keys that a version names.
     #[inline]
     pub fn dict_get(self, name: Obj<'_>, hint: &mut usize) -> Option<Obj<'a>> {
         if !layout::trusted() {
@@ -307,6 +311,12 @@ impl<'a> Obj<'a> {
             if (*keys).kind == 0 {
                 return self.dict_scan(name);
             }
+            // CPython gives a version to the keys of a namespace that code loads globals from, never twice, and takes it
+            // away when a key is added: that is how it knows itself that a name is not there.
+            let missing = MISSING | (*keys).version as usize;
+            if *hint == missing && (*keys).version != 0 {
+                return None;
+            }
             if (*keys).kind == 1
                 && let Some(entry) = DictKeys::unicode_entries(keys).get(*hint)
                 && std::ptr::eq(entry.key, name.as_ptr())
@@ -315,6 +325,7 @@ impl<'a> Obj<'a> {
             }
             let value = ffi::PyDict_GetItemWithError(self.as_ptr(), name.as_ptr());
             if value.is_null() {
+                *hint = if (*keys).version != 0 { missing } else { usize::MAX >> 1 };
                 return None;
             }
             if (*keys).kind == 1 {

@@ -42,6 +42,21 @@ impl SlotCache {
         self.state = STALE;
     }
 
+    /// Whether the encoder has this value already, as far as a glance tells: `false` says nothing.
+    #[inline]
+    pub fn has(&self, object: Option<Obj<'_>>) -> bool {
+        let Some(object) = object else { return self.state == UNBOUND };
+        match self.state {
+            tag::INT => {
+                object.common_kind() == Some(Kind::Int) && object.small_int().is_some_and(|n| n as u64 == self.scalar)
+            }
+            tag::FLOAT => object.common_kind() == Some(Kind::Float) && object.float_value().to_bits() == self.scalar,
+            tag::NONE => object.is_none(),
+            tag::TRUE => object.is_true(),
+            _ => false,
+        }
+    }
+
     /// Sends that the variable is not bound (any more), if the encoder does not know.
     #[inline]
     pub fn unset(&mut self, slot: u16, out: &mut Vec<u8>) {

@@ -276,6 +276,13 @@ impl ThreadRecorder {
         self.snapshotter.begin_step(self.out.len());
         let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
         for index in 0..code.fixed.len() {
+            // Most variables are numbers that did not change.
+            if let Frame::Fast(fast) = frame
+                && let Some(cache) = self.slots.get(base + index)
+                && cache.has(fast.slot(index))
+            {
+                continue;
+            }
             self.update_fixed(frame, code, base, index, ValueKind::Local);
         }
         if !code.globals.is_empty() {
