@@ -52,6 +52,19 @@ fn announce_outside_session() {
     session::processes::next_session_is_from_outside();
 }
 
+/// Where a process records that the environment tells to record into `path`: there, or below it if another process of
+/// the tree is there already. `settle_directory` follows, whatever comes of it.
+#[pyfunction]
+fn claim_directory(py: Python<'_>, path: PathBuf) -> std::ffi::OsString {
+    py.detach(|| session::claim::claim(&path)).into_os_string()
+}
+
+/// Lets other processes into a claimed directory.
+#[pyfunction]
+fn settle_directory(py: Python<'_>) {
+    py.detach(session::claim::settle);
+}
+
 /// Ends the recording and finishes its files.
 #[pyfunction]
 #[pyo3(signature = (exit_code=None))]
@@ -126,6 +139,8 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     crate::format::ffi::register(module)?;
     module.add_function(wrap_pyfunction!(start_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(announce_outside_session, module)?)?;
+    module.add_function(wrap_pyfunction!(claim_directory, module)?)?;
+    module.add_function(wrap_pyfunction!(settle_directory, module)?)?;
     module.add_function(wrap_pyfunction!(stop_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(flush_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;

@@ -6,7 +6,7 @@ import os
 import sys
 
 from . import session
-from .codetracer_python_recorder import announce_outside_session
+from .codetracer_python_recorder import announce_outside_session, claim_directory, settle_directory
 from .formats import DEFAULT_FORMAT
 
 ENV_TRACE_PATH = "CODETRACER_TRACE"
@@ -21,23 +21,35 @@ _CONSOLE_SCRIPT = "codetracer-python-recorder"
 def auto_start_from_env() -> None:
     """Starts a session when `CODETRACER_TRACE` names a directory; it ends when the interpreter exits.
 
+    A process that finds another one recording there, as the child of a recorded program does, records into a
+    directory of its own below it, `processes/PID-START`.
+
     `CODETRACER_FORMAT` and `CODETRACER_TRACE_FILTER` apply, and the policy variables. Nothing happens when a
     session is active already or recording is disabled. Raises what `start` raises.
     """
     directory = os.environ.get(ENV_TRACE_PATH)
-    if not directory or is_disabled() or session.is_tracing():
+    if not directory or is_disabled() or session.is_tracing() or _is_resource_tracker():
         return
     announce_outside_session()
-    session.start(
-        directory,
-        format=os.environ.get(ENV_TRACE_FORMAT) or DEFAULT_FORMAT,
-        trace_filter=os.environ.get(ENV_TRACE_FILTER) or None,
-    )
+    try:
+        session.start(
+            claim_directory(session.absolute(directory)),
+            format=os.environ.get(ENV_TRACE_FORMAT) or DEFAULT_FORMAT,
+            trace_filter=os.environ.get(ENV_TRACE_FILTER) or None,
+        )
+    finally:
+        settle_directory()
 
 
 def is_disabled() -> bool:
     """Tells whether `CODETRACER_PYTHON_RECORDER_DISABLED` is `1` or `true`."""
     return os.environ.get(ENV_DISABLED, "").strip().lower() in ("1", "true")
+
+
+def _is_resource_tracker() -> bool:
+    """Tells whether this process is `multiprocessing`'s own janitor, of which every pool has one: it runs none of the
+    program's code."""
+    return any("from multiprocessing.resource_tracker import main" in word for word in sys.orig_argv)
 
 
 def is_command_line() -> bool:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROGRAM = "codetracer-python-recorder"
 ENV_OUT_DIR = "CODETRACER_PYTHON_RECORDER_OUT_DIR"
 DEFAULT_OUT_DIR = "trace-out"
-VERBS = ("inspect", "verify", "recover", "policy")
+VERBS = ("inspect", "verify", "recover", "policy", "enable", "disable", "status")
 
 USAGE = f"""\
 usage: {PROGRAM} [options] script.py [args...]
@@ -39,6 +39,7 @@ usage: {PROGRAM} [options] script.py [args...]
        {PROGRAM} [options] --pytest|--unittest args...
        {PROGRAM} inspect|verify|recover DIR
        {PROGRAM} policy [--check FILE]
+       {PROGRAM} enable|disable|status
 """
 
 HELP = f"""{USAGE}
@@ -60,6 +61,8 @@ what to run:
   recover DIR           make the trace of a killed program readable
   policy                print the policy in force and where each value was said
                         (--check FILE: check a policy file)
+  enable|disable|status whether $CODETRACER_TRACE=DIR records any program of
+                        this environment
                         (a script of one of these names runs as ./inspect)
 
 recording:
@@ -228,6 +231,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from . import policy_verb
 
             return policy_verb.run(arguments[1:])
+        if arguments[0] in ("enable", "disable", "status"):
+            from . import environment
+
+            return environment.run(arguments[0], arguments[1:])
         from . import inspect
 
         return inspect.run_verb(arguments[0], arguments[1:])

@@ -13,6 +13,7 @@ __all__ = [
     "UsageError",
     "VERSION",
     "check_policy",
+    "claim_directory",
     "configure_policy",
     "configure_policy_from_env",
     "explain_filter",
@@ -27,6 +28,7 @@ __all__ = [
     "refresh_policy_from_env",
     "render_policy",
     "run_detached",
+    "settle_directory",
     "start_tracing",
     "stop_tracing",
     "verify_trace",
@@ -55,6 +57,8 @@ def start_tracing(
     test_framework: str | None = None,
 ) -> None: ...
 def announce_outside_session() -> None: ...
+def claim_directory(path: str) -> str: ...
+def settle_directory() -> None: ...
 def stop_tracing(exit_code: int | None = None) -> None: ...
 def flush_tracing() -> None: ...
 def is_tracing() -> bool: ...

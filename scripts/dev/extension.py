@@ -13,7 +13,7 @@ from common import EXTENSION, PACKAGE, ROOT, Interpreter, fail, interpreters, ne
 
 PROFILE = "ci"
 FEATURES = "integration-test"
-SOURCES = ["src", "Cargo.toml", "Cargo.lock", "build.rs", "pyproject.toml"]
+SOURCES = ["src", "Cargo.toml", "Cargo.lock", "build.rs", "pyproject.toml", "python/wheel.data"]
 
 
 def newest_source() -> float:

@@ -84,6 +84,10 @@ def try_wheel(interpreter: Interpreter, wheel: Path, scratch: Path) -> None:
     calls, returns, steps = (kinds.count(kind) for kind in ["Call", "Return", "Step"])
     if not (calls == returns > 5 and steps > calls):
         fail(f"the trace reads back with {steps} steps, {calls} calls and {returns} returns")
+    by_environment = clean_env() | {"CODETRACER_TRACE": "hooked"}
+    run([python, program, "5"], env=by_environment, cwd=scratch, stdout=subprocess.DEVNULL)
+    if not (scratch / "hooked" / "trace.bin").exists():
+        fail("the wheel's start-up hook does not record")
     # Failure injection belongs to test builds; a wheel that obeys it was built with the wrong features.
     injected = clean_env() | {"CODETRACER_TEST_INJECT_FAILURE": "line"}
     run([command, "--out-dir", "again", "--on-recorder-error", "abort", program, "5"], env=injected, cwd=scratch)

@@ -238,10 +238,13 @@ pub(super) fn unfinished(directory: &Path) -> Option<Value> {
     (recording["state"] == "recording").then_some(recording)
 }
 
+/// The process that is recording into `directory` at this moment.
+pub fn recording_process(directory: &Path) -> Option<u64> {
+    unfinished(directory)?["pid"].as_u64().filter(|pid| is_running(*pid))
+}
+
 fn refuse_if_recording(path: &Path) -> RecorderResult<()> {
-    if let Some(pid) = unfinished(path).and_then(|recording| recording["pid"].as_u64())
-        && is_running(pid)
-    {
+    if let Some(pid) = recording_process(path) {
         let shown = path.join(RECORDING_FILE);
         let shown = shown.display();
         return Err(crate::usage!(

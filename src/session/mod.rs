@@ -32,6 +32,7 @@ use crate::storage::FsStorage;
 use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
 
 pub mod bootstrap;
+pub mod claim;
 mod exit;
 pub mod explain;
 mod fork;

@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Directories of recorded child processes.
@@ -32,7 +33,7 @@ pub enum Origin {
     Program,
     /// The command line or the environment: the program knows nothing of it.
     Outside,
-    /// The session of the parent process.
+    /// The session of the parent process, or of one that was there first.
     Parent {
         /// Directory of the first ancestor's recording.
         root: PathBuf,
@@ -41,15 +42,35 @@ pub enum Origin {
 }
 
 static FROM_OUTSIDE: AtomicBool = AtomicBool::new(false);
+/// Touched while a session is started from outside only, so a fork never finds it locked.
+static BELOW: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// The next session is started by the command line or the environment.
 pub fn next_session_is_from_outside() {
     FROM_OUTSIDE.store(true, Ordering::Relaxed);
 }
 
+/// The next session, if it is started from outside, is one of several in the directory `root`.
+pub(super) fn next_session_is_below(root: &Path) {
+    *BELOW.lock().unwrap_or_else(PoisonError::into_inner) = Some(root.to_owned());
+}
+
 /// Who wants the session that is being started.
 pub(super) fn take_origin() -> Origin {
-    if FROM_OUTSIDE.swap(false, Ordering::Relaxed) { Origin::Outside } else { Origin::Program }
+    if !FROM_OUTSIDE.swap(false, Ordering::Relaxed) {
+        return Origin::Program;
+    }
+    match BELOW.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(root) => Origin::Parent { root, parent_pid: parent_pid() },
+        None => Origin::Outside,
+    }
+}
+
+fn parent_pid() -> u32 {
+    #[cfg(unix)]
+    return std::os::unix::process::parent_id();
+    #[cfg(not(unix))]
+    0
 }
 
 impl Origin {

@@ -62,6 +62,14 @@ def announce_outside_session():
     pass
 
 
+def claim_directory(path):
+    return path
+
+
+def settle_directory():
+    pass
+
+
 def stop_tracing(exit_code=None):
     global _active
     _active = False
