@@ -6,6 +6,8 @@
 
 Or without touching the program: `python -m codetracer_python_recorder script.py`, or with
 `CODETRACER_TRACE=DIR` in the environment of a program that imports this package.
+
+PYTEST_DONT_REWRITE: pytest would warn, in a run under `--pytest`, that the plugin's package is imported already.
 """
 
 from __future__ import annotations
