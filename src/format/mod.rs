@@ -17,4 +17,6 @@ pub mod render;
 pub mod verify;
 
 #[cfg(test)]
+mod damage;
+#[cfg(test)]
 mod tests;

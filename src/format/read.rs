@@ -18,6 +18,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 
 use super::frames::{CheckedBytes, HEADER_LEN, MAGIC, check_seek_table};
 use crate::errors::{RecorderError, RecorderResult};
+use crate::pipeline::event_file::BINARY_HEADER;
 use crate::pipeline::part::{PARTS_DIR, is_part_dir};
 use crate::storage::{FsStorage, Storage};
 
@@ -116,7 +117,7 @@ fn container_of(file: &Path) -> RecorderResult<Container> {
     }
     let mut header = [0; HEADER_LEN as usize];
     match File::open(file).and_then(|mut opened| opened.read_exact(&mut header)) {
-        Ok(()) if header[..5] == MAGIC && header[5] == 1 => Ok(Container::Binary),
+        Ok(()) if header == BINARY_HEADER => Ok(Container::Binary),
         Ok(()) if header[..5] == MAGIC && header[5] == 0 => Ok(Container::Packed),
         Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(io_error(file, error)),
         _ => Err(crate::usage!(UnsupportedFormat, "'{}' is not a CodeTracer trace of a known version", file.display())

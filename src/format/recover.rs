@@ -3,7 +3,8 @@
 //!
 //! Invariants:
 //! - Idempotent: a trace that is whole is not touched, and being interrupted and run again is the same as being run.
-//! - Nothing that can be decoded is removed: only bytes after the last whole frame (or JSON event) are.
+//! - Nothing that can be read is removed: only bytes after the last frame (or JSON event) of those that are whole and
+//!   follow each other from the start.
 //! - A trace that is being recorded at this moment is refused.
 
 use std::fs::{File, OpenOptions};
@@ -205,12 +206,13 @@ fn rebuild_json(trace: &TraceFile) -> io::Result<String> {
     let mut known = Known::new(trace);
     let (mut events, mut end) = (0u64, 0);
     let mut rest = bytes.as_slice();
-    while let Some(start) = rest.iter().position(|&byte| byte == b'{') {
-        let mut stream = serde_json::Deserializer::from_slice(&rest[start..]).into_iter::<Event>();
+    // The bracket before the first event, a comma before any other: behind anything else nothing can be trusted.
+    while let Some(start) = after_separator(rest, if events == 0 { b'[' } else { b',' }) {
+        let mut stream = serde_json::Deserializer::from_slice(start).into_iter::<Event>();
         let Some(Ok(event)) = stream.next() else { break };
         known.take(&event);
         events += 1;
-        rest = &rest[start + stream.byte_offset()..];
+        rest = &start[stream.byte_offset()..];
         end = bytes.len() - rest.len();
     }
     let mut tail = Vec::new();
@@ -229,6 +231,11 @@ fn rebuild_json(trace: &TraceFile) -> io::Result<String> {
     file.sync_all()?;
     let (shown, cut, open) = (trace.path.display(), bytes.len() - end, known.depth);
     Ok(format!("{shown}: kept {events} events, cut {cut} bytes, returned from {open} calls, closed the list"))
+}
+
+/// What follows `separator`, if nothing but white space is before it.
+fn after_separator(text: &[u8], separator: u8) -> Option<&[u8]> {
+    text.trim_ascii_start().strip_prefix(&[separator])
 }
 
 /// `recording.json`, if it is there and says that the trace is being recorded.
