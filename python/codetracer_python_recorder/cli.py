@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 PROGRAM = "codetracer-python-recorder"
 ENV_OUT_DIR = "CODETRACER_PYTHON_RECORDER_OUT_DIR"
 DEFAULT_OUT_DIR = "trace-out"
-VERBS = ("inspect", "verify", "recover", "policy", "enable", "disable", "status")
+VERBS = ("inspect", "verify", "recover", "export", "policy", "enable", "disable", "status")
 
 USAGE = f"""\
 usage: {PROGRAM} [options] script.py [args...]
@@ -38,6 +38,7 @@ usage: {PROGRAM} [options] script.py [args...]
        {PROGRAM} [options] -c code [args...]
        {PROGRAM} [options] --pytest|--unittest args...
        {PROGRAM} inspect|verify|recover DIR
+       {PROGRAM} export DIR --chrome-json|--speedscope
        {PROGRAM} policy [--check FILE]
        {PROGRAM} enable|disable|status
 """
@@ -59,6 +60,8 @@ what to run:
   inspect DIR           show a trace ('{PROGRAM} inspect -h')
   verify DIR            check that a trace is complete and readable
   recover DIR           make the trace of a killed program readable
+  export DIR            write a trace's calls for Perfetto (--chrome-json) or
+                        speedscope (--speedscope)
   policy                print the policy in force and where each value was said
                         (--check FILE: check a policy file)
   enable|disable|status whether $CODETRACER_TRACE=DIR records any program of
@@ -227,6 +230,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     guest = argv is not None
     arguments = sys.argv[1:] if argv is None else list(argv)
     if arguments and arguments[0] in VERBS:
+        if arguments[0] == "export":
+            from . import export
+
+            return export.run(arguments[1:])
         if arguments[0] == "policy":
             from . import policy_verb
 
