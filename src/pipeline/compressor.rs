@@ -139,8 +139,14 @@ impl CompressorPool {
             })
             .map_err(|error| enverr!(Io, "cannot start the recorder's compression threads").with_source(error))
         };
+        let pool = threads.map(build).transpose()?;
+        if let Some(pool) = &pool {
+            // What these threads initialise once for the whole process is initialised now, not when the program forks:
+            // a child would wait forever for an initialisation that was under way in a thread that it does not have.
+            pool.broadcast(|_| ());
+        }
         Ok(Self {
-            pool: threads.map(build).transpose()?,
+            pool,
             level,
             writer,
             supervisor,
