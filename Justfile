@@ -29,7 +29,7 @@ _extension:
     @{{ python }} {{ dev }}/extension.py --primary
 
 # everything CI runs
-test: lint rust-test bench-smoke stub-check pytest
+test: lint rust-test bench-smoke stub-check pytest bench-check
     @echo "All checks passed."
 
 # formatting, clippy, ruff, mypy, links
@@ -61,6 +61,10 @@ stub-check:
 # Python tests on every CPython found (arguments go to pytest)
 pytest *args:
     @{{ python }} {{ dev }}/python_tests.py tests "$@"
+
+# instructions per event on the interpreter's thread, against a committed baseline (`--update` writes it)
+bench-check *args:
+    @{{ python }} {{ dev }}/bench_check.py "$@"
 
 # whole programs, recorded and not, against the floor and other recorders (see scripts/bench.py)
 bench *args:
