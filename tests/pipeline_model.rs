@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use codetracer_python_recorder::format::recover::recover;
 use codetracer_python_recorder::pipeline::layout::{Put, record};
 use codetracer_python_recorder::pipeline::model::{Exit, TraceFormat};
 use codetracer_python_recorder::pipeline::tables::{CodeInfo, Tables};
@@ -101,7 +102,9 @@ fn steps_in(file: &Path, format: TraceFormat) -> Result<u32, TestCaseError> {
 }
 
 fn run(actions: Vec<Action>, plan: FaultPlan, format: TraceFormat, segment_bytes: usize) -> Result<(), TestCaseError> {
-    let faultless = plan.full_after.is_none() && plan.fail_write.is_none() && plan.panic_on_write.is_none();
+    let faults = [plan.full_after.is_some(), plan.fail_write.is_some(), plan.panic_on_write.is_some()];
+    let faults = faults.into_iter().filter(|fault| *fault).count();
+    let faultless = faults == 0;
     let dir = tempfile::tempdir()?;
     let tables = Tables::new();
     let code = CodeInfo {
@@ -155,6 +158,12 @@ fn run(actions: Vec<Action>, plan: FaultPlan, format: TraceFormat, segment_bytes
     threads.iter_mut().for_each(|thread| thread.producer = None);
     let stopped = pipeline.stop(Exit::Code(0), Map::new());
     prop_assert_eq!(stopped.is_err() && faultless, false, "{:?}", stopped);
+    if faults > 1 {
+        // A second fault can hit while the first is put right: then, and only then, opening needs `recover`.
+        // The process that records is taken for dead: this one is not.
+        let _ = std::fs::remove_file(dir.path().join("recording.json"));
+        recover(dir.path()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    }
     for (stream, thread) in threads.iter().enumerate() {
         let kept = steps_in(&file(stream), format)?;
         if stopped.is_ok() {

@@ -25,6 +25,8 @@ pub const BINARY_HEADER: [u8; 8] = [0xC0, 0xDE, 0x72, 0xAC, 0xE2, 0x01, 0x00, 0x
 
 /// Parts are stored when they are this many times the tail: the tails cost at most a sixteenth more.
 const TAIL_SHARE: usize = 16;
+/// How often the old tail is tried to be put back after a fault.
+const RESTORE_ATTEMPTS: u32 = 3;
 /// Parts never wait beyond this size.
 const MAX_PENDING: usize = 1 << 20;
 
@@ -167,13 +169,16 @@ impl EventFile {
         if new_size < old_size { handle.truncate(new_size) } else { Ok(()) }
     }
 
-    /// Puts the old tail back after a write that failed or panicked. If this fails too, the file needs `recover`; the
-    /// error that counts is the first one.
+    /// Puts the old tail back after a write that failed or panicked, if need be in several attempts: a disk that failed
+    /// once may fail once more. If all fail, the file needs `recover`; the error that counts is the first one.
     fn restore(&mut self) {
         let size = self.size();
         if let Some(handle) = &mut self.handle {
-            let _ = handle.write_all_at(self.stored, &self.tail);
-            let _ = handle.truncate(size);
+            for _ in 0..RESTORE_ATTEMPTS {
+                if handle.write_all_at(self.stored, &self.tail).and_then(|()| handle.truncate(size)).is_ok() {
+                    return;
+                }
+            }
         }
     }
 

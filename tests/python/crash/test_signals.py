@@ -60,6 +60,42 @@ def test_a_signal_that_ends_the_program_completes_the_recording(
     assert verify_trace(str(tmp_path / "out")) == []
 
 
+def test_an_interrupt_is_pythons_own_and_completes_the_recording(write: Write, tmp_path: Path) -> None:
+    program = write(PROGRAM.format(setup="", wait="time.sleep(60)"))
+    status = signalled(program, tmp_path / "out", signal.SIGINT, policy=";propagate_script_exit=true")
+    assert status == -signal.SIGINT
+    trace = Trace(tmp_path / "out")
+    assert trace.metadata["process_exit_status"] == {"code": 130, "label": None}
+    assert trace.main.returns_of("work")[0][:2] == ["Other", "KeyboardInterrupt"]
+    assert verify_trace(str(tmp_path / "out")) == []
+
+
+def test_daemon_threads_that_run_recorded_code_at_the_end_disturb_nothing(write: Write, tmp_path: Path) -> None:
+    program = write(
+        """
+        import threading
+
+        def spin(ready):
+            n = 0
+            while True:
+                n += 1
+                ready.set()
+
+        for _ in range(3):
+            ready = threading.Event()
+            threading.Thread(target=spin, args=(ready,), daemon=True).start()
+            ready.wait()
+        print("end of the program", flush=True)
+        """
+    )
+    command = [sys.executable, "-m", "codetracer_python_recorder", "-o", str(tmp_path / "out"), str(program)]
+    done = subprocess.run(command, capture_output=True, timeout=120, env=environment(), check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"end of the program\n", b"")
+    trace = Trace(tmp_path / "out")
+    assert [len(thread.calls_of("spin")) for thread in trace.threads] == [0, 1, 1, 1]
+    assert verify_trace(str(tmp_path / "out")) == []
+
+
 def test_the_programs_own_handler_is_the_only_one(write: Write, tmp_path: Path) -> None:
     setup = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))"
     program = write(PROGRAM.format(setup=setup, wait="time.sleep(60)"))
