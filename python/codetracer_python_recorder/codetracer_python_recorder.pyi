@@ -12,6 +12,7 @@ __all__ = [
     "TargetError",
     "UsageError",
     "VERSION",
+    "announce_outside_session",
     "check_policy",
     "claim_directory",
     "configure_policy",
