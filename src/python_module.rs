@@ -125,6 +125,17 @@ fn run_detached<'py>(
     crate::ffi::stack::run_without_callers(py, &code, &namespace)
 }
 
+/// Calls a function as if nobody had called it, see `run_detached`.
+#[pyfunction]
+fn call_detached<'py>(
+    py: Python<'py>,
+    function: Bound<'py, PyAny>,
+    arguments: Bound<'py, pyo3::types::PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    crate::ffi::probe::decide_frame_access(py);
+    crate::ffi::stack::call_without_callers(&function, &arguments)
+}
+
 /// Names of the cargo features of this build.
 const FEATURES: &[&str] = &[
     #[cfg(feature = "integration-test")]
@@ -148,6 +159,7 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(is_secret_name, module)?)?;
     module.add_function(wrap_pyfunction!(explain_filter, module)?)?;
     module.add_function(wrap_pyfunction!(run_detached, module)?)?;
+    module.add_function(wrap_pyfunction!(call_detached, module)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;
     module.add("FEATURES", pyo3::types::PyTuple::new(module.py(), FEATURES)?)?;
     Ok(())

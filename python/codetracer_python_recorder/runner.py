@@ -2,8 +2,8 @@
 
 Invariants:
 - `sys.argv`, `sys.path[0]` and a fresh `__main__` are what CPython itself would have set up.
-- The program's code is entered straight from the caller of `entry_point`, so the stack below it stays
-  shallow, and `report` takes the recorder's frames off a traceback before anyone sees it.
+- The program's stack is what it is under plain Python: none of the recorder's frames lies below it, and `report`
+  takes them off a traceback before anyone sees it.
 - Nothing is imported once `enter` has put the program's directory first on `sys.path`.
 
 The model is CPython's `Modules/main.c` and `Python/pythonrun.c`; where a step looks odd, CPython takes it
@@ -19,7 +19,7 @@ import sys
 from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from importlib.util import MAGIC_NUMBER
 
-from .codetracer_python_recorder import run_detached
+from .codetracer_python_recorder import call_detached, run_detached
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,12 +102,12 @@ def entry_point(target: Target) -> tuple[Callable[..., object], tuple[object, ..
     if target.kind == COMMAND:
         return run_detached, (_compile_command(target.name), namespace)
     if target.kind == MODULE:
-        return _run_as_main, (target.name,)
+        return call_detached, (_run_as_main, (target.name,))
     if target.kind == FRAMEWORK:
-        return _run_as_main, (target.name, False)
+        return call_detached, (_run_as_main, (target.name, False))
     assert target.filename is not None
     if target.container:
-        return _run_as_main, ("__main__", False)
+        return call_detached, (_run_as_main, ("__main__", False))
     return run_detached, (_load_script(target.filename, namespace), namespace)
 
 

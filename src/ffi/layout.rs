@@ -85,12 +85,18 @@ pub(super) unsafe fn current_frame() -> *mut InterpreterFrame {
     }
 }
 
+/// What [`cut`] took away.
+pub(super) struct Joint {
+    frame: *mut InterpreterFrame,
+    used: c_int,
+}
+
 /// Cuts the calling thread's stack here: the next frame has no caller and the whole recursion limit.
 /// Returns what [`rejoin`] needs.
 ///
 /// # Safety
 /// As [`current_frame`]; the thread must not return to Python code before [`rejoin`].
-pub(super) unsafe fn cut() -> (*mut InterpreterFrame, c_int) {
+pub(super) unsafe fn cut() -> Joint {
     // SAFETY: caller's promise; a thread's first frame has a null `previous`, too.
     unsafe {
         let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
@@ -101,7 +107,7 @@ pub(super) unsafe fn cut() -> (*mut InterpreterFrame, c_int) {
         #[cfg(Py_3_13)]
         let slot = &raw mut (*state).current_frame;
         let frame = slot.replace(std::ptr::null_mut());
-        (frame, used)
+        Joint { frame, used }
     }
 }
 
@@ -109,7 +115,7 @@ pub(super) unsafe fn cut() -> (*mut InterpreterFrame, c_int) {
 ///
 /// # Safety
 /// As [`cut`]; on the same thread, with what it returned.
-pub(super) unsafe fn rejoin((frame, used): (*mut InterpreterFrame, c_int)) {
+pub(super) unsafe fn rejoin(Joint { frame, used }: Joint) {
     // SAFETY: caller's promise.
     unsafe {
         let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();

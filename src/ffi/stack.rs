@@ -7,7 +7,7 @@
 
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyCode, PyDict};
+use pyo3::types::{PyCode, PyDict, PyTuple};
 
 use super::layout;
 
@@ -17,14 +17,37 @@ pub fn run_without_callers<'py>(
     code: &Bound<'py, PyCode>,
     namespace: &Bound<'py, PyDict>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    // SAFETY: GIL held (`py`). Between `cut` and `rejoin` only the evaluated code runs, which returns to this C frame
-    // and not to the frames that were cut off; `PyEval_EvalCode` gives a new reference or null with an exception.
-    unsafe {
-        let joint = layout::trusted().then(|| layout::cut());
+    // SAFETY: GIL held (`py`); `PyEval_EvalCode` gives a new reference or null with an exception.
+    without_callers(|| unsafe {
         let result = ffi::PyEval_EvalCode(code.as_ptr(), namespace.as_ptr(), namespace.as_ptr());
-        if let Some(joint) = joint {
-            layout::rejoin(joint);
-        }
         Bound::from_owned_ptr_or_err(py, result)
+    })
+}
+
+/// Calls `function` as the interpreter itself does, with nobody's frame below.
+pub fn call_without_callers<'py>(
+    function: &Bound<'py, PyAny>,
+    arguments: &Bound<'py, PyTuple>,
+) -> PyResult<Bound<'py, PyAny>> {
+    without_callers(|| function.call1(arguments))
+}
+
+/// The GIL is held by whoever has the `Bound`s that `body` works on.
+fn without_callers<'py>(body: impl FnOnce() -> PyResult<Bound<'py, PyAny>>) -> PyResult<Bound<'py, PyAny>> {
+    /// Joins the callers again, also when `body` panics.
+    struct Joint(Option<layout::Joint>);
+
+    impl Drop for Joint {
+        fn drop(&mut self) {
+            if let Some(joint) = self.0.take() {
+                // SAFETY: on the thread that cut its stack, which holds the GIL again.
+                unsafe { layout::rejoin(joint) }
+            }
+        }
     }
+
+    // SAFETY: GIL held. Until `rejoin` only `body` runs, which returns to this C frame and not to the frames that were
+    // cut off.
+    let _joint = Joint(layout::trusted().then(|| unsafe { layout::cut() }));
+    body()
 }

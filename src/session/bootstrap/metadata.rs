@@ -20,7 +20,7 @@ const RECORDER: &str = "codetracer_python_recorder";
 pub struct ProgramMetadata {
     /// Absolute working directory when the recording started.
     pub workdir: String,
-    /// `sys.argv[0]`.
+    /// `sys.argv[0]`; of `-m MODULE` the module, which that does not say before the module has been found.
     pub program: String,
     /// The rest of `sys.argv`.
     pub args: Vec<String>,
@@ -45,14 +45,24 @@ impl ProgramMetadata {
     /// # Errors
     /// Only if the interpreter has no `sys` module any more.
     pub fn collect(py: Python<'_>) -> PyResult<Self> {
-        let argv = py.import("sys")?.getattr_opt("argv")?;
-        let argv = argv.as_ref().and_then(|argv| argv.cast::<PyList>().ok());
-        let argv = argv.into_iter().flatten().map(|item| text_of(&item));
+        let sys = py.import("sys")?;
+        let list = |name| -> PyResult<Vec<String>> {
+            let list = sys.getattr_opt(name)?;
+            let list = list.as_ref().and_then(|list| list.cast::<PyList>().ok());
+            Ok(list.into_iter().flatten().map(|item| text_of(&item)).collect())
+        };
+        let mut argv = list("argv")?;
+        if let [program, args @ ..] = &mut argv[..]
+            && program == "-m"
+            && let Some(module) = module_before(args, &list("orig_argv")?)
+        {
+            *program = module.to_owned();
+        }
         let version = py.version_info();
         let version = format!("{}.{}.{}{}", version.major, version.minor, version.patch, version.suffix.unwrap_or(""));
         // A working directory that was deleted has no name; CodeTracer wants one all the same.
         let workdir = std::env::current_dir().unwrap_or_default();
-        Ok(Self::from_argv(&workdir, argv.collect::<Vec<_>>(), version))
+        Ok(Self::from_argv(&workdir, argv, version))
     }
 }
 
@@ -78,6 +88,20 @@ pub fn search_path(py: Python<'_>) -> Vec<PathBuf> {
     };
     // Without it module names are derived from file names alone.
     read().unwrap_or_default().into_iter().filter(|path| path.is_absolute()).collect()
+}
+
+/// The `MODULE` of a `command` that ends in `-m MODULE args…`; `None` if it does not.
+fn module_before<'a>(args: &[String], command: &'a [String]) -> Option<&'a str> {
+    let command = command.strip_suffix(args)?;
+    let command = command.strip_suffix(&["--".to_owned()]).unwrap_or(command);
+    let (last, before) = command.split_last()?;
+    // `-mjson.tool`, or with other options as in `-Bmjson.tool`.
+    let joined = || {
+        let (options, module) = last.strip_prefix('-')?.split_once('m')?;
+        options.chars().all(|option| option.is_ascii_alphabetic()).then_some(module)
+    };
+    let separate = || before.last().is_some_and(|it| it.starts_with('-') && it.ends_with('m')).then_some(last.as_str());
+    joined().or_else(separate).filter(|module| !module.is_empty())
 }
 
 fn text_of(item: &Bound<'_, PyAny>) -> String {
@@ -135,6 +159,25 @@ mod tests {
         assert_eq!(program(&["-c"]).absolute_program(), "/w/-c");
         assert_eq!(program(&["-c"]).script(), None);
         assert_eq!(program(&[]).script(), None);
+    }
+
+    #[test]
+    fn the_module_is_what_stands_before_the_arguments_however_it_is_written() {
+        let module = |args: &[&str], command: &[&str]| {
+            let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+            module_before(&owned(args), &owned(command)).map(str::to_owned)
+        };
+        let some = |name: &str| Some(name.to_owned());
+        assert_eq!(module(&["x", "-m"], &["python", "-m", "json.tool", "x", "-m"]), some("json.tool"));
+        assert_eq!(module(&[], &["python", "-m", "recorder", "-o", "d", "-m", "app"]), some("app"));
+        assert_eq!(module(&["x"], &["recorder", "-m", "app", "--", "x"]), some("app"));
+        assert_eq!(module(&["x"], &["python", "-mapp", "x"]), some("app"));
+        assert_eq!(module(&["x"], &["python", "-Bm", "app", "x"]), some("app"));
+        // Called by a program with arguments of its own making.
+        assert_eq!(module(&["x"], &["python", "app.py", "y"]), None);
+        assert_eq!(module(&["x"], &["python", "app.py", "x"]), None);
+        assert_eq!(module(&["-m"], &["-m"]), None);
+        assert_eq!(module(&[], &[]), None);
     }
 
     fn program(argv: &[&str]) -> ProgramMetadata {

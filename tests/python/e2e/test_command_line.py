@@ -128,6 +128,7 @@ def test_code_and_modules_run_as_under_python(record: Record, write: Write, tmp_
     recorded = record(["-m", "mod"], "-x", cwd=tmp_path)
     assert recorded.stdout == python(["-m", "mod", "-x"], cwd=tmp_path).stdout == "__main__ mod ['-x']\n"
     assert recorded.trace.main.calls_of("f")[0].path == str(module)
+    assert (recorded.trace.metadata["program"], recorded.trace.metadata["args"]) == ("mod", ["-x"])
     code = "import mod, sys; print(sys.argv, mod.f())"
     recorded = record(["-c", code], "a", cwd=tmp_path)
     assert recorded.stdout == python(["-c", code, "a"], cwd=tmp_path).stdout

@@ -123,6 +123,9 @@ def test_a_program_that_knows_nothing_of_us_is_recorded_whole(form: str, enabled
     assert (done.stdout, done.stderr, done.returncode) == (plain.stdout, plain.stderr, plain.returncode)
     assert done.stdout == "4 ['a', '-h'] in\n" and done.returncode == 5
     assert sound(tmp_path / "out")
+    metadata = Trace(tmp_path / "out").metadata
+    assert metadata["program"] == {"script": "app.py", "-m": "app", "-c": "-c"}[form]
+    assert metadata["args"] == ["a", "-h"]
     assert Trace(tmp_path / "out").main.returns_of("work") == [["Int", "0x4"], ["Int", "0x5"]]
     assert children(tmp_path / "out") == []
     if form == "script":

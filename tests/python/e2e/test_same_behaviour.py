@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,39 @@ def test_every_call_before_a_caught_recursion_error_is_recorded(record: Record) 
     # The call that met the limit never became a frame; the one before it set `deepest`.
     assert numbers[: depths[0]] == [["Int", hex(n)] for n in range(1, depths[0] + 1)]
     assert len(calls) == sum(depths)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["app/__main__.py"], ["-m", "app"], ["app"], ["app.zip"], ["-c", "import app.__main__"]],
+    ids=["script", "module", "directory", "zip file", "source text"],
+)
+def test_the_stack_below_the_program_and_the_room_above_it_are_those_of_plain_python(
+    record: Record, write: Write, tmp_path: Path, command: list[str]
+) -> None:
+    source = """
+        import sys
+
+        frame = sys._getframe()
+        while frame := frame.f_back:
+            print(frame.f_code.co_qualname, frame.f_lineno)
+
+        def dive(depth):
+            try:
+                return dive(depth + 1)
+            except RecursionError:
+                return depth
+
+        print(dive(0))
+    """
+    main = write(source, "app/__main__.py")
+    with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
+        archive.write(main, "__main__.py")
+    plain = python(command, cwd=tmp_path)
+    recorded = python(["-m", "codetracer_python_recorder", *command], cwd=tmp_path)
+    assert plain.stdout.splitlines()[-1].isdigit()
+    assert recorded.stdout == plain.stdout
+    assert recorded.status == plain.status == 0
 
 
 def test_an_object_whose_special_methods_raise_is_recorded_without_calling_one(record: Record) -> None:

@@ -346,14 +346,6 @@ def test_the_working_directory_cannot_shadow_what_the_recorder_needs(interpreter
     assert_same(interpreter, "sub/app.py")
 
 
-def test_few_frames_lie_below_the_script(interpreter, project):
-    (project / "app.py").write_text(
-        "import sys\nframe, depth = sys._getframe(), 0\nwhile frame := frame.f_back:\n    depth += 1\nprint(depth)"
-    )
-    # runpy's two, `__main__` and `main`: what `python -m` cannot do without.
-    assert int(interpreter.recorder("app.py").stdout) <= 4
-
-
 def test_the_script_sees_no_module_that_python_m_would_not_load(interpreter, project):
     (project / "app.py").write_text(
         "import sys\nprint(sorted(n for n in sys.modules if not n.startswith('codetracer_python_recorder')))"
