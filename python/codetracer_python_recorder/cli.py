@@ -17,7 +17,7 @@ import sys
 from . import runner, session
 from .auto_start import ENV_DISABLED, ENV_TRACE_FILTER, ENV_TRACE_FORMAT, is_disabled
 from .codetracer_python_recorder import VERSION, RecorderError, announce_outside_session, policy_snapshot
-from .formats import DEFAULT_FORMAT, is_supported, normalize_format, unsupported_format_message
+from .formats import is_supported, normalize_format, unsupported_format_message
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,88 +25,12 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import NoReturn
 
+    from . import verbs
     from .session import StrPath
 
 PROGRAM = "codetracer-python-recorder"
 ENV_OUT_DIR = "CODETRACER_PYTHON_RECORDER_OUT_DIR"
 DEFAULT_OUT_DIR = "trace-out"
-VERBS = ("inspect", "verify", "recover", "export", "policy", "enable", "disable", "status")
-
-USAGE = f"""\
-usage: {PROGRAM} [options] script.py [args...]
-       {PROGRAM} [options] -m module [args...]
-       {PROGRAM} [options] -c code [args...]
-       {PROGRAM} [options] --pytest|--unittest args...
-       {PROGRAM} inspect|verify|recover DIR
-       {PROGRAM} export DIR --chrome-json|--speedscope
-       {PROGRAM} policy [--check FILE]
-       {PROGRAM} enable|disable|status
-"""
-
-HELP = f"""{USAGE}
-Record what a Python program does, step by step, into a CodeTracer trace. The
-program runs as under plain python; everything after it is its own. A '--' may
-stand before the script or before its arguments.
-
-what to run:
-  script.py             a script, or a directory or zip file with a __main__.py
-  -m MODULE             a module, as 'python -m MODULE'
-  -c CODE               source text, as 'python -c CODE'
-  --pytest ARGS...      a test run, recorded from its first line; everything
-  --unittest ARGS...    after it goes to the framework, whose own code is left
-                        out of the trace
-  --no-framework-filters
-                        record the framework's own code too
-  inspect DIR           show a trace ('{PROGRAM} inspect -h')
-  verify DIR            check that a trace is complete and readable
-  recover DIR           make the trace of a killed program readable
-  export DIR            write a trace's calls for Perfetto (--chrome-json) or
-                        speedscope (--speedscope)
-  policy                print the policy in force and where each value was said
-                        (--check FILE: check a policy file)
-  enable|disable|status whether $CODETRACER_TRACE=DIR records any program of
-                        this environment
-                        (a script of one of these names runs as ./inspect)
-
-recording:
-  -o, --out-dir, --trace-dir DIR
-                        where the trace goes (default: ./{DEFAULT_OUT_DIR}, or
-                        ${ENV_OUT_DIR})
-  --format binary|json  trace.bin or trace.json (default: $CODETRACER_FORMAT,
-                        or {DEFAULT_FORMAT})
-  --activation-path FILE
-                        record only while FILE is running (default: the script)
-  --trace-filter SPEC   a filter file, or several joined by '::'; may be given
-                        more than once, later filters win. Loaded after the
-                        project's .codetracer/trace-filter.toml and after
-                        $CODETRACER_TRACE_FILTER
-  --explain-filter MODULE[:QUALNAME] or FILE[:QUALNAME]
-                        record nothing; say which rule of which filter decides
-                        about this code and its values, and why
-  --io-capture off|proxies|proxies+fd
-                        record stdout, stderr and stdin: not at all, through
-                        stream proxies, or also what bypasses Python's streams
-  --[no-]module-name-from-globals
-                        name modules by their __name__ (default) or by path
-
-when something goes wrong:
-  --on-recorder-error abort|disable
-                        let a failure of the recorder end the program
-                        (default), or go on without recording
-  --require-trace       exit with status 1 when nothing was recorded
-  --keep-partial-trace  keep the files of a recording that failed
-  --[no-]propagate-script-exit
-                        exit with the program's own status (default: with 0
-                        whenever the recorder worked)
-  --log-level LEVEL     e.g. info, debug, or a filter as in RUST_LOG
-  --log-file FILE       log there and not to stderr
-  --json-errors         end with a line of JSON on stderr for every error
-
-  -h, --help            show this help
-  -V, --version         show the version
-
-${ENV_DISABLED}=1 runs the program without recording.
-"""
 
 # Option → the key its value is kept under.
 _VALUE_OPTIONS = {
@@ -229,22 +153,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     guest = argv is not None
     arguments = sys.argv[1:] if argv is None else list(argv)
-    if arguments and arguments[0] in VERBS:
-        if arguments[0] == "export":
-            from . import export
-
-            return export.run(arguments[1:])
-        if arguments[0] == "policy":
-            from . import policy_verb
-
-            return policy_verb.run(arguments[1:])
-        if arguments[0] in ("enable", "disable", "status"):
-            from . import environment
-
-            return environment.run(arguments[0], arguments[1:])
-        from . import inspect
-
-        return inspect.run_verb(arguments[0], arguments[1:])
+    if arguments and arguments[0].isidentifier() and (verb := _verb(arguments[0])):
+        return verb(arguments[0], arguments[1:])
 
     config = _parse_args(arguments)
     say = _Voice()
@@ -304,6 +214,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             host.restore()
 
 
+def _verb(word: str) -> verbs.Verb | None:
+    """What runs instead of a program, if the first argument names it."""
+    from . import verbs
+
+    return verbs.find(word)
+
+
 def _finish(recording: session.TraceSession, status: int, say: _Voice) -> bool:
     """Completes the recording; tells whether that worked."""
     try:
@@ -349,6 +266,8 @@ def _parse_args(argv: Sequence[str]) -> RecorderCLIConfig:
             break
         option, attached = _split_option(word)
         if option in ("-h", "--help"):
+            from .cli_help import HELP
+
             _finish_with(HELP)
         elif option in ("-V", "--version"):
             _finish_with(f"{PROGRAM} {VERSION}\n")
@@ -512,6 +431,8 @@ def _finish_with(text: str) -> NoReturn:
 
 
 def _fail(message: str) -> NoReturn:
+    from .cli_help import USAGE
+
     sys.stderr.write(f"{USAGE}{PROGRAM}: error: {message}\n")
     raise SystemExit(2)
 

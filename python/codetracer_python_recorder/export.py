@@ -27,7 +27,7 @@ SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
 _STREAMS = {0: "stdout", 2: "stderr", 3: "stdin", 11: "error"}
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(verb: str, arguments: Sequence[str]) -> int:
     """Writes an export; returns 0, or 1 when the trace cannot be read or the file not be written.
 
     Raises `SystemExit` with 2 for bad arguments, with 0 after `-h`.

@@ -22,7 +22,7 @@ DEFAULT_MAX_DEPTH = 20
 DEFAULT_MAX_CALLS = 1000
 
 
-def run_verb(verb: str, arguments: Sequence[str], *, program: str | None = None) -> int:
+def run(verb: str, arguments: Sequence[str], *, program: str | None = None) -> int:
     """Runs one verb and returns its exit status: 0, or 1 when the trace cannot be read or is not sound.
 
     Raises `SystemExit` with 2 for bad arguments, with 0 after `-h`.
@@ -43,7 +43,7 @@ def run_verb(verb: str, arguments: Sequence[str], *, program: str | None = None)
 def main(argv: Sequence[str] | None = None) -> int:
     """The verb `inspect` on its own; `argv` defaults to the command line."""
     arguments = sys.argv[1:] if argv is None else argv
-    return run_verb("inspect", arguments, program="python -m codetracer_python_recorder.inspect")
+    return run("inspect", arguments, program="python -m codetracer_python_recorder.inspect")
 
 
 def _run(verb: str, options: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from .codetracer_python_recorder import RecorderError, check_policy, configure_p
 _PROGRAM = "codetracer-python-recorder"
 
 
-def run(arguments: Sequence[str]) -> int:
+def run(verb: str, arguments: Sequence[str]) -> int:
     """Prints the policy, or checks a file; returns 0, or 1 when the policy is wrong.
 
     Raises `SystemExit` with 2 for bad arguments, with 0 after `-h`.

@@ -178,13 +178,13 @@ def test_the_version(cli, capsys, option):
 
 
 @pytest.mark.parametrize("option", ["-h", "--help"])
-def test_the_help_names_every_option_in_80_columns(cli, capsys, option):
+def test_the_help_names_every_option_in_80_columns(cli, load, capsys, option):
     with pytest.raises(SystemExit) as ended:
         cli._parse_args([option])
     assert ended.value.code == 0
     text = capsys.readouterr().out
     assert "--no-framework-filters" in text
-    others = ("--help", "--version", "-m", "-c", *cli._FRAMEWORKS, *cli.VERBS)
+    others = ("--help", "--version", "-m", "-c", *cli._FRAMEWORKS, *load("verbs").VERBS)
     for name in (*cli._VALUE_OPTIONS, *cli._FLAG_OPTIONS, *others):
         shown = name.replace("--no-", "--[no-]")
         assert shown in text or name.replace("--", "--[no-]") in text, name

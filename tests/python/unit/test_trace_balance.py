@@ -1,8 +1,8 @@
 import importlib.util
 import json
+from pathlib import Path
 
 import pytest
-from conftest import SOURCES
 
 CALL, RETURN, STEP = {"Call": {}}, {"Return": {}}, {"Step": {}}
 
@@ -56,7 +56,7 @@ class TestScript:
     @pytest.fixture
     def main(self, load):
         load("trace_balance")
-        path = SOURCES.parent / "scripts" / "check_trace_balance.py"
+        path = Path(__file__).resolve().parents[3] / "scripts" / "check_trace_balance.py"
         specification = importlib.util.spec_from_file_location("check_trace_balance", path)
         module = importlib.util.module_from_spec(specification)
         specification.loader.exec_module(module)
