@@ -12,7 +12,7 @@ use codetracer_python_recorder::trace_filter::{
 };
 
 use ExecDecision::{Skip, Trace};
-use ValueAction::{Allow, Drop, Redact};
+use ValueAction::{Allow, Drop, Redact, RedactData};
 use ValueKind::{Argument, Attribute, Global, Local, Return};
 
 const HEAD: &str = "[meta]\nname = \"t\"\nversion = 1\n";
@@ -309,7 +309,7 @@ fn parameters_stay_hidden_after_the_call() {
         assert_eq!(resolution.action(Local, "customer"), locals);
         assert_eq!(resolution.parameter_action("customer"), parameter);
         assert_eq!(resolution.parameter_action("plain"), Allow);
-        assert_eq!(resolution.parameter_action("password"), Redact);
+        assert_eq!(resolution.parameter_action("password"), RedactData);
     }
 }
 

@@ -118,6 +118,12 @@ impl<'a> Obj<'a> {
         }
     }
 
+    /// Whether this is code rather than data: a function, a module or a class.
+    #[inline]
+    pub fn is_code(self) -> bool {
+        matches!(self.kind().0, Kind::Function | Kind::Module | Kind::Type)
+    }
+
     #[inline]
     pub fn is_none(self) -> bool {
         // SAFETY: `Py_None` is a static object.

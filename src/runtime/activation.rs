@@ -7,20 +7,28 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use rustc_hash::FxHashMap;
 
 /// Decides whether events are recorded now.
 #[derive(Debug)]
 pub struct ActivationGate {
     /// Canonical path of the file, symlinks resolved.
     file: Option<PathBuf>,
+    /// Whether a path is that file: resolving links asks the file system, and a file has many code objects.
+    known: Mutex<FxHashMap<PathBuf, bool>>,
     active: AtomicUsize,
 }
+
+/// Paths that are remembered; after that they are forgotten all at once.
+const KNOWN_PATHS: usize = 8192;
 
 impl ActivationGate {
     /// `path`: the file that switches recording on; relative to `cwd`.
     pub fn new(path: Option<&Path>, cwd: &Path) -> Self {
         let file = path.map(|path| canonical(&cwd.join(path)));
-        Self { file, active: AtomicUsize::new(0) }
+        Self { file, known: Mutex::default(), active: AtomicUsize::new(0) }
     }
 
     /// No file was named: everything is recorded.
@@ -36,7 +44,21 @@ impl ActivationGate {
 
     /// Code of this (absolute) path switches recording on.
     pub fn is_activated_by(&self, path: &Path) -> bool {
-        self.file.as_deref().is_some_and(|file| file == path || file == canonical(path))
+        let Some(file) = self.file.as_deref() else { return false };
+        if file == path {
+            return true;
+        }
+        // Only paths are looked up while the lock is held.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&is_file) = known.get(path) {
+            return is_file;
+        }
+        if known.len() >= KNOWN_PATHS {
+            known.clear();
+        }
+        let is_file = file == canonical(path);
+        known.insert(path.to_owned(), is_file);
+        is_file
     }
 
     /// A frame of the file is entered.
@@ -49,6 +71,11 @@ impl ActivationGate {
     #[inline]
     pub fn leave(&self) {
         self.active.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// A frame of the file is left that may have been active before anybody counted.
+    pub fn leave_if_entered(&self) {
+        let _ = self.active.try_update(Ordering::Relaxed, Ordering::Relaxed, |active| active.checked_sub(1));
     }
 }
 
@@ -77,6 +104,9 @@ mod tests {
         assert!(gate.is_open());
         gate.leave();
         assert!(!gate.is_open());
+        gate.leave_if_entered();
+        gate.enter();
+        assert!(gate.is_open());
     }
 
     #[cfg(unix)]

@@ -19,6 +19,15 @@ pub struct CodeEntry {
     pub code: usize,
     /// `None`: not recorded.
     pub traced: Option<Box<TracedCode>>,
+    /// Not recorded, but of the file that switches recording on: what its frames call is recorded.
+    pub gatekeeper: Option<Gatekeeper>,
+}
+
+/// Code that opens the activation gate while its frames are active, and shows nothing of them.
+#[derive(Debug, Default)]
+pub struct Gatekeeper {
+    /// Local events are on.
+    pub instrumented: AtomicBool,
 }
 
 /// How the frames of a recorded code object are recorded.
@@ -28,8 +37,8 @@ pub struct TracedCode {
     pub id: u32,
     /// Fast slots: locals, cells, free variables.
     pub fixed: Box<[FixedSlot]>,
-    /// Indices of the parameters among the fast slots, in signature order.
-    pub parameters: Box<[u16]>,
+    /// The parameters, in signature order.
+    pub parameters: Box<[Parameter]>,
     /// Globals the code can load, shown after the fast slots.
     pub globals: Box<[GlobalSlot]>,
     /// Class bodies and modules keep their names in a namespace dict.
@@ -58,12 +67,23 @@ pub enum Namespace {
     AllGlobals,
 }
 
+/// A parameter, as a call shows it.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its index among the fast slots.
+    pub slot: u16,
+    pub action: ValueAction,
+    /// The steps treat it otherwise than the call.
+    pub differs: bool,
+}
+
 /// A fast slot.
 #[derive(Debug)]
 pub struct FixedSlot {
     /// Address of the name (`str`), for the public frame API.
     pub name: usize,
     pub in_cell: bool,
+    /// What steps do with it.
     pub action: ValueAction,
 }
 
@@ -80,9 +100,9 @@ pub struct GlobalSlot {
 impl CodeEntry {
     /// Called by the interpreter when the code object dies.
     pub fn code_object_is_gone(&self) {
-        if let Some(traced) = &self.traced
-            && traced.instrumented.load(Ordering::Relaxed)
-        {
+        let traced = self.traced.as_deref().map(|traced| &traced.instrumented);
+        let instrumented = traced.or(self.gatekeeper.as_ref().map(|gatekeeper| &gatekeeper.instrumented));
+        if instrumented.is_some_and(|it| it.load(Ordering::Relaxed)) {
             crate::monitoring::install::forget(self.code);
         }
     }

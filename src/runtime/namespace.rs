@@ -100,8 +100,7 @@ impl NamespaceView {
                 met += 1;
             }
             let Some(slot) = variable.slot else { continue };
-            let data = !matches!(value.kind().0, Kind::Function | Kind::Module | Kind::Type);
-            if shown == Shown::GlobalData && !data {
+            if shown == Shown::GlobalData && value.is_code() {
                 variable.cache.unset(slot, sink.out);
                 continue;
             }

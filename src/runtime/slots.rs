@@ -183,9 +183,16 @@ pub fn update(
     match (object, action) {
         (None, _) => cache.unset(slot, out),
         (Some(object), ValueAction::Allow) => cache.set(slot, object, snapshotter, policy, out),
-        (Some(_), ValueAction::Redact) => return cache.redact(slot, out),
+        (Some(object), ValueAction::RedactData) if object.is_code() => {
+            cache.set(slot, object, snapshotter, policy, out)
+        }
+        (Some(_), ValueAction::Redact | ValueAction::RedactData) => return cache.redact(slot, out),
         (Some(_), ValueAction::Drop) => {
             let first = cache.state == STALE || cache.state == UNBOUND;
+            if cache.state == STALE {
+                // The call may have shown it.
+                cache.unset(slot, out);
+            }
             cache.state = REDACTED;
             return first;
         }

@@ -222,8 +222,12 @@ impl ThreadRecorder {
                 self.shared.injection.check(crate::runtime::inject::Stage::TargetArgs)?;
                 self.out.put_u8(record::CALL);
                 self.out.put_u32(code.id);
-                for &slot in &code.parameters {
-                    self.update_fixed(frame, code, base, usize::from(slot), ValueKind::Argument);
+                for parameter in &code.parameters {
+                    let index = usize::from(parameter.slot);
+                    self.update_fixed(frame, code, base, index, (parameter.action, ValueKind::Argument));
+                    if parameter.differs {
+                        self.slots[base + index].invalidate();
+                    }
                 }
                 self.out.put_u8(record::CALL_END);
             }
@@ -249,20 +253,27 @@ impl ThreadRecorder {
     }
 
     #[inline]
-    fn update_fixed(&mut self, frame: Frame<'_>, code: &TracedCode, base: usize, index: usize, kind: ValueKind) {
+    fn update_fixed(
+        &mut self,
+        frame: Frame<'_>,
+        code: &TracedCode,
+        base: usize,
+        index: usize,
+        how: (ValueAction, ValueKind),
+    ) {
+        let (action, kind) = how;
         let value = Self::fixed_value(frame, code, index);
-        let slot = &code.fixed[index];
         let hidden = update(
             &mut self.slots[base + index],
             index as u16,
             value,
-            slot.action,
+            action,
             &mut self.snapshotter,
             &mut self.decisions.of(code),
             &mut self.out,
         );
         if hidden {
-            self.shared.stats.count(slot.action, kind);
+            self.shared.stats.count(action, kind);
         }
     }
 
@@ -283,7 +294,7 @@ impl ThreadRecorder {
             {
                 continue;
             }
-            self.update_fixed(frame, code, base, index, ValueKind::Local);
+            self.update_fixed(frame, code, base, index, (code.fixed[index].action, ValueKind::Local));
         }
         if !code.globals.is_empty() {
             self.update_globals(frame, code, base);
@@ -306,9 +317,7 @@ impl ThreadRecorder {
         for (index, slot) in code.globals.iter().enumerate() {
             let mut hint = slot.hint.load(Ordering::Relaxed);
             let before = hint;
-            let value = globals
-                .dict_get(globals.kept_alive(slot.name), &mut hint)
-                .filter(|value| !matches!(value.kind().0, Kind::Function | Kind::Module | Kind::Type));
+            let value = globals.dict_get(globals.kept_alive(slot.name), &mut hint).filter(|value| !value.is_code());
             if hint != before {
                 slot.hint.store(hint, Ordering::Relaxed);
             }
@@ -338,10 +347,12 @@ impl ThreadRecorder {
         let Some(view) = self.stack.last_mut().and_then(|top| top.namespace.as_mut()) else { return };
         let resolution = &code.resolution;
         let mut action_of = |name: &str| match shown {
-            Shown::GlobalData => resolution.action(ValueKind::Global, name),
-            Shown::Local => resolution.action(ValueKind::Local, name),
+            Shown::GlobalData => resolution.variable_action(ValueKind::Global, name),
+            Shown::Local => resolution.variable_action(ValueKind::Local, name),
             Shown::Module => {
-                stricter(resolution.action(ValueKind::Global, name), resolution.action(ValueKind::Local, name))
+                let [global, local] =
+                    [ValueKind::Global, ValueKind::Local].map(|kind| resolution.variable_action(kind, name));
+                stricter(global, local)
             }
         };
         let mut policy = self.decisions.of(code);
@@ -365,7 +376,7 @@ impl ThreadRecorder {
         match code.return_action {
             _ if !recorded => self.out.put_u8(tag::NONE),
             ValueAction::Allow => self.snapshotter.write(value, &mut self.decisions.of(code), &mut self.out),
-            ValueAction::Redact => redacted(&mut self.out),
+            ValueAction::Redact | ValueAction::RedactData => redacted(&mut self.out),
             ValueAction::Drop => dropped(&mut self.out),
         }
         if code.return_action != ValueAction::Allow {
@@ -486,11 +497,12 @@ impl ThreadRecorder {
 }
 
 /// The one that shows less.
-pub fn stricter(a: ValueAction, b: ValueAction) -> ValueAction {
-    use ValueAction::{Allow, Drop, Redact};
+fn stricter(a: ValueAction, b: ValueAction) -> ValueAction {
+    use ValueAction::{Allow, Drop, Redact, RedactData};
     match (a, b) {
         (Drop, _) | (_, Drop) => Drop,
         (Redact, _) | (_, Redact) => Redact,
+        (RedactData, _) | (_, RedactData) => RedactData,
         (Allow, Allow) => Allow,
     }
 }

@@ -159,6 +159,7 @@ fn build_tracer(
     let opcodes = Opcodes::of_interpreter(py)
         .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read the interpreter's opcodes: {error}"))?;
     let local_events = RuntimeTracer::local_events(py, policy.events.lines)?;
+    let exit_events = RuntimeTracer::local_events(py, false)?;
     let tables = Arc::new(Tables::new());
     let target = options
         .activation_path
@@ -203,6 +204,7 @@ fn build_tracer(
         record_returns: policy.events.returns,
         record_exceptions: policy.events.exceptions,
         local_events,
+        exit_events,
         gate: ActivationGate::new(options.activation_path.as_deref(), cwd),
         cwd: cwd.to_path_buf(),
         search_path: metadata::search_path(py),

@@ -44,6 +44,9 @@ pub enum ValueAction {
     Allow,
     /// Recorded as `<redacted>`: that it exists is visible, what it is is not.
     Redact,
+    /// As [`Self::Redact`], but a module, a function or a class is shown: what it is called is all there is to see of it,
+    /// and `import secrets` gives nothing away. What the built-in list of words decides about variables.
+    RedactData,
     /// Not recorded at all (a dropped return value says `<dropped>`).
     Drop,
 }
@@ -53,7 +56,7 @@ impl ValueAction {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
-            Self::Redact => "redact",
+            Self::Redact | Self::RedactData => "redact",
             Self::Drop => "drop",
         }
     }

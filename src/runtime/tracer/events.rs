@@ -1,7 +1,8 @@
 //! The callbacks: one load to the decision about the code object, then to the thread's recorder.
 //!
 //! Invariants:
-//! - A code object that is not recorded is disabled at its first event and has no line events.
+//! - A code object that is not recorded is disabled at its first event and has no line events; one that opens the
+//!   activation gate keeps those of entering and leaving it.
 //! - While the activation gate is closed nothing is recorded, and code is not instrumented before it is needed.
 
 use std::sync::atomic::Ordering;
@@ -46,7 +47,7 @@ impl RuntimeTracer {
         if decision.traced.as_deref().is_some_and(|traced| !filtering::fits_namespace(&self.shared, traced, frame)) {
             decision = filtering::decide(&self.shared, code, frame)?;
         }
-        let Some(traced) = decision.traced.as_deref() else { return DISABLE };
+        let Some(traced) = decision.traced.as_deref() else { return self.enter_unrecorded(code, decision) };
         if !self.shared.state.is_recording() || self.shared.injection.is(Stage::SuppressEvents) {
             return CONTINUE;
         }
@@ -58,6 +59,17 @@ impl RuntimeTracer {
         }
         self.shared.injection.check(Stage::PyStart)?;
         self.record(|recorder| recorder.enter(frame, traced, entry))
+    }
+
+    /// A frame is entered of which nothing is shown.
+    #[cold]
+    fn enter_unrecorded(&self, code: CodeObjectWrapper<'_>, decision: &CodeEntry) -> CallbackResult {
+        let Some(gatekeeper) = &decision.gatekeeper else { return DISABLE };
+        if !gatekeeper.instrumented.load(Ordering::Relaxed) {
+            filtering::instrument_gatekeeper(&self.shared, code, gatekeeper)?;
+        }
+        self.shared.gate.enter();
+        CONTINUE
     }
 
     #[inline]
@@ -79,7 +91,12 @@ impl RuntimeTracer {
     /// A frame is left with `value`.
     #[inline]
     fn leave(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>, raised: bool) -> CallbackResult {
-        let Some(traced) = self.recorded(code) else { return CONTINUE };
+        let Some(traced) = self.recorded(code) else {
+            if self.known(code).is_some_and(|decision| decision.gatekeeper.is_some()) {
+                self.shared.gate.leave_if_entered();
+            }
+            return CONTINUE;
+        };
         let Some(frame) = ffi::current_frame() else { return CONTINUE };
         self.record(|recorder| {
             recorder.leave(frame, traced, value, raised);

@@ -21,8 +21,7 @@ use crate::monitoring::CodeObjectWrapper;
 use crate::monitoring::code::CodeAttributes;
 use crate::pipeline::tables::CodeInfo;
 use crate::policy::model::Globals;
-use crate::runtime::code_entry::{CodeEntry, FixedSlot, GlobalSlot, Namespace, TracedCode};
-use crate::runtime::thread::stricter;
+use crate::runtime::code_entry::{CodeEntry, FixedSlot, Gatekeeper, GlobalSlot, Namespace, Parameter, TracedCode};
 use crate::runtime::value::NamePolicy;
 use crate::trace_filter::{ExecDecision, Scope, ScopeResolution, ValueAction, ValueKind};
 
@@ -110,12 +109,17 @@ fn decide_with<'a>(
     code: CodeObjectWrapper<'a>,
     module: Option<String>,
 ) -> Result<&'a CodeEntry, Box<RecorderError>> {
-    let traced = decide_now(py, shared, code, module)
-        .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read a code object: {error}"))?;
+    let unreadable = |error| crate::bug!(FrameIntrospectionFailed, "cannot read a code object: {error}");
+    let attributes = code.attributes(py).map_err(unreadable)?;
+    let path = absolute(&shared.cwd, Path::new(&attributes.filename));
+    let activates = shared.gate.is_activated_by(&path);
+    let traced = decide_now(py, shared, code, &attributes, &path, module).map_err(unreadable)?;
     if traced.is_none() {
         shared.stats.scopes_skipped.fetch_add(1, Ordering::Relaxed);
     }
-    let entry = CodeEntry { generation: shared.generation, code: code.id(), traced: traced.map(Box::new) };
+    let gatekeeper = (activates && traced.is_none()).then(Gatekeeper::default);
+    let traced = traced.map(|traced| Box::new(TracedCode { activates, ..traced }));
+    let entry = CodeEntry { generation: shared.generation, code: code.id(), traced, gatekeeper };
     ffi::remember_code_entry(code, shared.code_slot, Arc::new(entry));
     known_entry(shared, code)
         .ok_or_else(|| Box::new(crate::bug!(FrameIntrospectionFailed, "a code object takes no extra data")))
@@ -126,6 +130,17 @@ fn decide_with<'a>(
 pub fn instrument(shared: &Shared, code: CodeObjectWrapper<'_>, traced: &TracedCode) -> Result<(), Box<RecorderError>> {
     traced.instrumented.store(true, Ordering::Relaxed);
     ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.local_events)).map_err(Box::new)
+}
+
+/// Lets frames of code that is not recorded open the activation gate.
+#[cold]
+pub fn instrument_gatekeeper(
+    shared: &Shared,
+    code: CodeObjectWrapper<'_>,
+    gatekeeper: &Gatekeeper,
+) -> Result<(), Box<RecorderError>> {
+    gatekeeper.instrumented.store(true, Ordering::Relaxed);
+    ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.exit_events)).map_err(Box::new)
 }
 
 /// Decides about the code of a frame that runs already, and switches its events on if it is recorded.
@@ -176,16 +191,16 @@ fn decide_now(
     py: Python<'_>,
     shared: &Shared,
     code: CodeObjectWrapper<'_>,
+    attributes: &CodeAttributes,
+    path: &Path,
     module: Option<String>,
 ) -> PyResult<Option<TracedCode>> {
-    let attributes = code.attributes(py)?;
     if attributes.filename.starts_with('<') && attributes.filename.ends_with('>') {
         return Ok(None);
     }
-    let path = absolute(&shared.cwd, Path::new(&attributes.filename));
     let path_text = path.to_string_lossy().into_owned();
     let module = if shared.module_name_from_globals { module } else { None }
-        .or_else(|| module_name_from_path(&shared.search_path, &path));
+        .or_else(|| module_name_from_path(&shared.search_path, path));
     let name = match (&module, attributes.name.as_str()) {
         (Some(module), "<module>") => format!("<{module}>"),
         _ => attributes.qualname.clone(),
@@ -194,15 +209,21 @@ fn decide_now(
     if resolution.exec() == ExecDecision::Skip {
         return Ok(None);
     }
-    let (fixed, fixed_names) = fixed_slots(py, code, &attributes, &resolution)?;
-    let (globals, global_names) = global_slots(py, shared, code, &attributes, &resolution)?;
-    let parameters = parameters(&attributes);
+    let (fixed, fixed_names) = fixed_slots(py, code, attributes, &resolution)?;
+    let (globals, global_names) = global_slots(py, shared, code, attributes, &resolution)?;
+    let order = parameters(attributes);
+    let parameter = |&slot: &u16| {
+        let index = usize::from(slot);
+        let action = resolution.variable_action(ValueKind::Argument, &fixed_names[index]);
+        Parameter { slot, action, differs: action != fixed[index].action }
+    };
+    let parameters = order.iter().map(parameter).collect();
     let id = shared.tables.add_code(CodeInfo {
         path: path_text,
         first_line: attributes.first_line,
         name,
         variables: fixed_names.into_iter().chain(global_names).collect(),
-        parameters: parameters.clone(),
+        parameters: order,
     });
     let namespace = match (attributes.flags & CO_OPTIMIZED != 0, shared.globals) {
         (true, Globals::All) => Namespace::AllGlobals,
@@ -213,11 +234,11 @@ fn decide_now(
     Ok(Some(TracedCode {
         id,
         fixed,
-        parameters: parameters.into(),
+        parameters,
         globals,
         namespace,
         module: if namespace == Namespace::Module { module } else { None },
-        activates: shared.gate.is_activated_by(&path),
+        activates: false,
         return_action: resolution.return_action(),
         resolution,
         instrumented: AtomicBool::new(false),
@@ -257,10 +278,11 @@ fn fixed_slots(
         .enumerate()
         .map(|(index, (name, in_cell))| {
             let text = ffi::with_obj(&name, lossy);
-            let is_parameter = index < parameter_count;
-            let local = resolution.action(ValueKind::Local, &text);
-            let action =
-                if is_parameter { stricter(local, resolution.action(ValueKind::Argument, &text)) } else { local };
+            let action = if index < parameter_count {
+                resolution.parameter_action(&text)
+            } else {
+                resolution.variable_action(ValueKind::Local, &text)
+            };
             names.push(text);
             FixedSlot { name: name.as_ptr() as usize, in_cell, action }
         })
@@ -286,7 +308,7 @@ fn global_slots(
     let slots = found
         .into_iter()
         .map(|(name, text)| {
-            let action = resolution.action(ValueKind::Global, &text);
+            let action = resolution.variable_action(ValueKind::Global, &text);
             names.push(text);
             GlobalSlot { name, action, hint: AtomicUsize::new(usize::MAX) }
         })

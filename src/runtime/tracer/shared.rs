@@ -42,6 +42,8 @@ pub struct Shared {
     pub record_exceptions: bool,
     /// Events of recorded code objects.
     pub local_events: EventSet,
+    /// Those of them that say that a frame is left.
+    pub exit_events: EventSet,
     pub gate: ActivationGate,
     /// Directory that relative file names are relative to.
     pub cwd: PathBuf,
@@ -128,7 +130,7 @@ impl Stats {
     pub fn count_many(&self, action: ValueAction, kind: ValueKind, n: u64) {
         let table = match action {
             ValueAction::Allow => return,
-            ValueAction::Redact => &self.redactions,
+            ValueAction::Redact | ValueAction::RedactData => &self.redactions,
             ValueAction::Drop => &self.drops,
         };
         if let Some(index) = KINDS.iter().position(|(known, _)| *known == kind) {

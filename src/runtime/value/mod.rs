@@ -327,7 +327,7 @@ impl Snapshotter {
     ) {
         match action {
             None | Some(ValueAction::Allow) => self.value(item, policy, out),
-            Some(ValueAction::Redact) => {
+            Some(ValueAction::Redact | ValueAction::RedactData) => {
                 self.hidden.redacted += u64::from(T::WRITES);
                 redacted(out);
             }

@@ -82,7 +82,10 @@ impl ValuePolicy {
 
     /// What a pattern decides about a name, if any does.
     fn by_name(&self, kind: ValueKind, name: &str) -> Option<ValueAction> {
-        self.pattern(kind, name).map(|id| self.program.pattern_places(kind)[id as usize].action)
+        let place = &self.program.pattern_places(kind)[self.pattern(kind, name)? as usize];
+        let is_variable = matches!(kind, ValueKind::Local | ValueKind::Global | ValueKind::Argument);
+        let shows_code = is_variable && place.action == ValueAction::Redact && !self.program.is_users(place.rule);
+        Some(if shows_code { ValueAction::RedactData } else { place.action })
     }
 
     /// The patterns that apply to a kind, in the order they are tried.
@@ -124,13 +127,22 @@ impl ScopeResolution {
         self.exec
     }
 
-    /// What happens to the value called `name`.
+    /// What happens to the value called `name`, whatever it is.
     pub fn action(&self, kind: ValueKind, name: &str) -> ValueAction {
+        match self.variable_action(kind, name) {
+            ValueAction::RedactData => ValueAction::Redact,
+            action => action,
+        }
+    }
+
+    /// What happens to the variable called `name`: it may depend on whether it holds data ([`ValueAction::RedactData`]).
+    pub fn variable_action(&self, kind: ValueKind, name: &str) -> ValueAction {
         self.policy.by_name(kind, name).unwrap_or_else(|| self.policy.default_of(kind))
     }
 
     /// What happens to a parameter when the locals of a step are recorded: a pattern for locals decides, then one for
-    /// arguments, then the default. So what was hidden in the call does not come to light one line later.
+    /// arguments, then the default. So what was hidden in the call does not come to light one line later. It may depend
+    /// on whether the parameter holds data, as [`Self::variable_action`].
     pub fn parameter_action(&self, name: &str) -> ValueAction {
         let policy = &self.policy;
         let by_name = policy.by_name(ValueKind::Local, name).or_else(|| policy.by_name(ValueKind::Argument, name));
