@@ -11,7 +11,7 @@ use runtime_tracing::{EventLogKind, TypeKind};
 
 /// Values that contain values; they differ only in the names of their fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Compound {
+pub enum Compound {
     Sequence,
     Tuple,
     Struct,
@@ -19,7 +19,7 @@ pub(super) enum Compound {
 
 /// An integer as it stands in a value.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct IntBytes {
+pub struct IntBytes {
     bytes: [u8; 9],
     len: u8,
 }
@@ -36,7 +36,7 @@ impl IntBytes {
 }
 
 /// A way to write `runtime_tracing` events.
-pub(super) trait EventCodec: Send + 'static {
+pub trait EventCodec: Send + 'static {
     /// What every event but the first of a stream starts with.
     const SEPARATOR: &'static [u8];
     /// Between the elements of a list (the head of the list says how many there are).

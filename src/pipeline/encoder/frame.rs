@@ -4,11 +4,12 @@
 //! - A frame's `block` is the `Value` events of its set slots in slot order, without gaps; slot i owns
 //!   `block[bounds[i]..bounds[i + 1]]`, and is unset when that is empty.
 //! - So a step costs one copy of the block, and a change costs its own size unless that size differs from the old one.
+//! - A slot's event is known by a hash of the variable and of the value's compact form, a block by the sum of those.
 //! - Frames that are popped keep their buffers for the next call: calls allocate only while the stack reaches a new
 //!   depth, and what an unusually deep or large frame took is given back.
 
-use super::hash::{hash, mix};
-use super::packed::Shown;
+use super::hash::mix;
+use super::packed::{Shown, ValueAt};
 use super::words::{common_prefix, common_suffix};
 use crate::pipeline::layout::Malformed;
 
@@ -18,6 +19,10 @@ const KEPT_BLOCK: usize = 16 * 1024;
 const KEPT_SLOTS: usize = 1024;
 /// So many popped frames are kept; a recursion that ends gives the rest back.
 const KEPT_FRAMES: usize = 256;
+
+/// So many codes' last steps are kept, of so many bytes at most.
+const BASES: usize = 32;
+const KEPT_BASE: usize = 8 * 1024;
 
 /// More changes than this between two steps are not kept one by one: the next step is written anew.
 const MAX_EDITS: usize = 64;
@@ -31,6 +36,36 @@ pub(super) struct Edit {
     /// At least so many bytes are the same at either end, as far as both are that long.
     pub prefix: u32,
     pub suffix: u32,
+}
+
+/// What a new event of a slot is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Content {
+    pub variable_id: u32,
+    /// Hash of the value's compact form.
+    pub value: u64,
+    /// Bytes of the event in front of the value, and behind it.
+    pub head: u8,
+    pub tail: u8,
+    /// Length of the integer that is the value, 0 if it is something else.
+    pub int_len: u8,
+}
+
+/// A slot's event, beside its bytes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    /// Hash of the event, 0 if there is none.
+    hash: u64,
+    content: Content,
+}
+
+/// What a frame showed last, for the next one of the same code: a call often resembles the call before.
+#[derive(Debug, Default)]
+pub struct Base {
+    code: u32,
+    pub(super) shown: Shown,
+    block: Vec<u8>,
+    bounds: Vec<u32>,
 }
 
 /// One call in progress.
@@ -52,10 +87,8 @@ pub struct Frame {
     /// One more than there are slots; starts with 0.
     bounds: Vec<u32>,
     set_slots: usize,
-    /// A hash of each slot's event, 0 for none, and their sum: two blocks with the same sum are the same.
-    hashes: Vec<u64>,
-    /// Length of the integer that is a slot's value, 0 if it is something else.
-    int_lens: Vec<u8>,
+    info: Vec<Slot>,
+    /// Sum of the slots' hashes: two blocks with the same sum are the same.
     content: u64,
     /// The frame's last step, and what has changed since; kept by [`super::packed`].
     pub(super) shown: Shown,
@@ -74,8 +107,7 @@ impl Frame {
             block: Vec::new(),
             bounds: Vec::new(),
             set_slots: 0,
-            hashes: Vec::new(),
-            int_lens: Vec::new(),
+            info: Vec::new(),
             content: 0,
             shown: Shown::default(),
             edits: Vec::new(),
@@ -88,8 +120,7 @@ impl Frame {
         self.path_id = path_id;
         self.line = 0;
         self.bounds.resize(slots + 1, 0);
-        self.hashes.resize(slots, 0);
-        self.int_lens.resize(slots, 0);
+        self.info.resize(slots, Slot::default());
     }
 
     /// Forgets all variables, and the memory of more than usual.
@@ -98,16 +129,14 @@ impl Frame {
         self.block.clear();
         self.bounds.clear();
         self.dynamic.clear();
-        self.hashes.clear();
-        self.int_lens.clear();
+        self.info.clear();
         self.content = 0;
         self.shown.forget();
         self.edits.clear();
         self.block.shrink_to(KEPT_BLOCK);
         self.bounds.shrink_to(KEPT_SLOTS);
         self.dynamic.shrink_to(KEPT_SLOTS);
-        self.hashes.shrink_to(KEPT_SLOTS);
-        self.int_lens.shrink_to(KEPT_SLOTS);
+        self.info.shrink_to(KEPT_SLOTS);
     }
 
     /// The `Value` events of all set slots.
@@ -130,8 +159,7 @@ impl Frame {
     pub(super) fn grow(&mut self, slots: usize) {
         if self.slots() < slots {
             self.bounds.resize(slots + 1, self.block.len() as u32);
-            self.hashes.resize(slots, 0);
-            self.int_lens.resize(slots, 0);
+            self.info.resize(slots, Slot::default());
         }
     }
 
@@ -165,13 +193,59 @@ impl Frame {
         self.edits.clear();
     }
 
+    /// A slot's value in the block.
+    #[inline]
+    pub(super) fn value(&self, slot: u32) -> ValueAt {
+        let Content { value, head, tail, .. } = self.info[slot as usize].content;
+        let std::ops::Range { start, end } = self.range(slot);
+        let (start, end) = (start + usize::from(head), end - usize::from(tail).min(end));
+        ValueAt { start: start as u32, len: end.saturating_sub(start) as u32, hash: value }
+    }
+
+    /// All of them, in their order.
+    pub(super) fn values(&self) -> impl Iterator<Item = ValueAt> + use<'_> {
+        (0..self.slots() as u32).map(|slot| self.value(slot))
+    }
+
+    /// Hash of a slot's event, 0 if it is not set.
+    #[inline]
+    pub(super) fn event_hash(&self, slot: usize) -> u64 {
+        self.info.get(slot).map_or(0, |slot| slot.hash)
+    }
+
+    /// Whether the slot's event is this one already.
+    #[inline]
+    pub(super) fn holds(&self, slot: usize, variable_id: u32, value: u64) -> bool {
+        self.event_hash(slot) == event_hash(slot, variable_id, value)
+    }
+
     /// Keeps the hash of the block.
     #[inline]
-    fn rehash(&mut self, slot: usize, event_hash: Option<u64>) {
-        // A slot's number goes into its hash: the same events in another order are another block.
-        let hash = event_hash.map_or(0, |hash| mix(hash ^ (slot as u64) << 48));
-        self.content = self.content.wrapping_sub(self.hashes[slot]).wrapping_add(hash);
-        self.hashes[slot] = hash;
+    fn rehash(&mut self, slot: usize, hash: u64) {
+        let info = &mut self.info[slot];
+        self.content = self.content.wrapping_sub(info.hash).wrapping_add(hash);
+        info.hash = hash;
+    }
+
+    /// Takes the difference to what another frame of the same code showed for the frame's edits. `false` if that would
+    /// be too much, or this frame has slots of its own.
+    pub(super) fn compare_with(&mut self, base: &Base) -> bool {
+        if base.code != self.code || base.bounds.len() != self.bounds.len() || self.slots() > MAX_EDITS {
+            return false;
+        }
+        self.edits.clear();
+        for (slot, (old, new)) in base.bounds.windows(2).zip(self.bounds.windows(2)).enumerate() {
+            let (&[start, end], &[new_start, new_end]) = (old, new) else { continue };
+            let old = &base.block[start as usize..end as usize];
+            let new = &self.block[new_start as usize..new_end as usize];
+            let prefix = common_prefix(old, new);
+            if prefix < old.len() || prefix < new.len() {
+                let suffix = common_suffix(&old[prefix..], &new[prefix..]);
+                let (old_len, prefix, suffix) = (old.len() as u32, prefix as u32, suffix as u32);
+                self.edits.push(Edit { slot: slot as u32, old_len, prefix, suffix });
+            }
+        }
+        true
     }
 
     /// Notes that a slot's event is replaced by another that begins and ends with as many bytes of the old one, so that
@@ -200,11 +274,12 @@ impl Frame {
         }
     }
 
-    /// Replaces the integer that is a slot's value by another of the same length; `behind` bytes of the event come after
-    /// it. `false` if the slot's value is something else: then nothing has changed.
+    /// Replaces the integer that is a slot's value by another of the same length, whose hash is `value`. `false` if the
+    /// slot's value is something else: then nothing has changed.
     #[inline]
-    pub(super) fn replace_int(&mut self, slot: usize, new: &[u8], behind: usize) -> bool {
-        if self.int_lens.get(slot).is_none_or(|len| usize::from(*len) != new.len()) {
+    pub(super) fn replace_int(&mut self, slot: usize, new: &[u8], value: u64, behind: usize) -> bool {
+        let Some(info) = self.info.get_mut(slot) else { return false };
+        if usize::from(info.content.int_len) != new.len() {
             return false;
         }
         let (start, end) = (self.bounds[slot] as usize, self.bounds[slot + 1] as usize);
@@ -212,32 +287,32 @@ impl Frame {
         if &self.block[at..end - behind] == new {
             return true;
         }
+        info.content.value = value;
+        let hash = event_hash(slot, info.content.variable_id, value);
         if self.shown.is_known() {
             let same = common_prefix(&self.block[at..end - behind], new);
             self.note(slot, end - start, at - start + same, behind);
         }
         self.block[at..end - behind].copy_from_slice(new);
-        self.rehash(slot, Some(hash(&self.block[start..end])));
+        self.rehash(slot, hash);
         true
     }
 
-    /// The slot's value is an integer of its own type, `len` bytes long in the event.
-    #[inline]
-    pub(super) fn is_int(&mut self, slot: usize, len: usize) {
-        if let Some(kept) = self.int_lens.get_mut(slot) {
-            *kept = len as u8;
-        }
+    /// Unsets a slot.
+    pub(super) fn unset(&mut self, slot: usize) -> Result<(), Malformed> {
+        self.replace(slot, &[], Content::default())
     }
 
     /// Gives a slot a new event; an empty one unsets it.
     #[inline]
-    pub(super) fn replace(&mut self, slot: usize, fragment: &[u8]) -> Result<(), Malformed> {
+    pub(super) fn replace(&mut self, slot: usize, fragment: &[u8], content: Content) -> Result<(), Malformed> {
         let (Some(&start), Some(&end)) = (self.bounds.get(slot), self.bounds.get(slot + 1)) else {
             return Err(Malformed);
         };
         let (start, end) = (start as usize, end as usize);
-        self.int_lens[slot] = 0;
-        self.rehash(slot, (!fragment.is_empty()).then(|| hash(fragment)));
+        self.info[slot].content = content;
+        let hash = if fragment.is_empty() { 0 } else { event_hash(slot, content.variable_id, content.value) };
+        self.rehash(slot, hash);
         if self.shown.is_known() {
             let old = &self.block[start..end];
             let prefix = common_prefix(old, fragment);
@@ -276,17 +351,33 @@ impl Frame {
     }
 }
 
+/// Hash of the event that shows a value as a variable in a slot: the order of events counts.
+#[inline]
+const fn event_hash(slot: usize, variable_id: u32, value: u64) -> u64 {
+    mix(value ^ (((variable_id as u64) << 20) ^ slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
 /// The open frames, innermost last.
 #[derive(Debug, Default)]
 pub(super) struct FrameStack {
     /// Open frames, then popped ones that wait to be used again.
     frames: Vec<Frame>,
     depth: usize,
+    /// What frames of other calls showed last, by code; none until the first call has ended.
+    bases: Vec<Base>,
 }
 
 impl FrameStack {
     pub(super) const fn depth(&self) -> usize {
         self.depth
+    }
+
+    /// The innermost frame, and what the last one of the same code showed.
+    #[inline]
+    pub(super) fn top_and_base(&mut self) -> Result<(&mut Frame, Option<&Base>), Malformed> {
+        let frame = self.frames[..self.depth].last_mut().ok_or(Malformed)?;
+        let base = self.bases.get(frame.code as usize % BASES);
+        Ok((frame, base))
     }
 
     #[inline]
@@ -319,7 +410,17 @@ impl FrameStack {
     pub(super) fn pop(&mut self) {
         let Some(last) = self.depth.checked_sub(1) else { return };
         self.depth = last;
-        self.frames[last].retire();
+        let frame = &mut self.frames[last];
+        if frame.shown.is_known() && frame.edits.is_empty() && frame.block.len() <= KEPT_BASE {
+            if self.bases.is_empty() {
+                self.bases.resize_with(BASES, Base::default);
+            }
+            let base = &mut self.bases[frame.code as usize % BASES];
+            (base.code, base.shown) = (frame.code, frame.shown);
+            std::mem::swap(&mut base.block, &mut frame.block);
+            std::mem::swap(&mut base.bounds, &mut frame.bounds);
+        }
+        frame.retire();
         if self.frames.len() - self.depth > KEPT_FRAMES {
             self.frames.pop();
         }
@@ -347,11 +448,11 @@ mod tests {
             let mut model: Vec<Vec<u8>> = vec![Vec::new(); 6];
             for (slot, fragment) in changes {
                 if slot >= frame.slots() {
-                    prop_assert_eq!(frame.replace(slot, &fragment), Err(Malformed));
+                    prop_assert_eq!(frame.replace(slot, &fragment, Content::default()), Err(Malformed));
                     frame.grow(slot + 1);
                     model.resize(slot + 1, Vec::new());
                 }
-                frame.replace(slot, &fragment).unwrap();
+                frame.replace(slot, &fragment, Content::default()).unwrap();
                 model[slot] = fragment;
                 prop_assert_eq!(frame.block(), model.concat());
                 prop_assert_eq!(frame.set_slots(), model.iter().filter(|fragment| !fragment.is_empty()).count());
@@ -365,7 +466,7 @@ mod tests {
     #[test]
     fn a_frame_is_empty_when_it_is_used_again() {
         let mut stack = FrameStack::default();
-        stack.push(1, 2, 3).replace(1, b"old").unwrap();
+        stack.push(1, 2, 3).replace(1, b"old", Content::default()).unwrap();
         stack.pop();
         let frame = stack.push(4, 5, 2);
         assert_eq!((frame.block(), frame.set_slots(), frame.slots()), (&b""[..], 0, 2));
@@ -374,7 +475,7 @@ mod tests {
     #[test]
     fn memory_of_large_and_deep_frames_is_given_back() {
         let mut stack = FrameStack::default();
-        stack.push(0, 0, 1).replace(0, &vec![0; 1 << 20]).unwrap();
+        stack.push(0, 0, 1).replace(0, &vec![0; 1 << 20], Content::default()).unwrap();
         for _ in 0..10_000 {
             stack.push(0, 0, 1);
         }

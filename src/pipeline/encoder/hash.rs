@@ -39,6 +39,25 @@ pub(super) fn hash(bytes: &[u8]) -> u64 {
     mix(fold(one ^ K[3], two ^ K[0] ^ len as u64))
 }
 
+/// The hash of a value's compact bytes: most are a tag and eight bytes at most.
+#[inline]
+pub(super) fn value_hash(compact: &[u8]) -> u64 {
+    match compact {
+        [tag, rest @ ..] if rest.len() <= 8 => {
+            let mut padded = [0; 8];
+            padded[..rest.len()].copy_from_slice(rest);
+            short_hash(*tag, u64::from_le_bytes(padded))
+        }
+        _ => hash(compact),
+    }
+}
+
+/// The same, of a tag and eight bytes.
+#[inline]
+pub(super) const fn short_hash(tag: u8, payload: u64) -> u64 {
+    fold(payload ^ K[1], K[2] ^ (tag as u64) << 32) ^ payload
+}
+
 /// Spreads every bit over all others.
 #[inline]
 pub(super) const fn mix(mut hash: u64) -> u64 {

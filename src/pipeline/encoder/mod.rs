@@ -21,13 +21,16 @@
 mod cbor;
 mod codec;
 mod counts;
+mod ends;
 mod float;
 mod frame;
 mod hash;
 mod interning;
 mod json;
+mod known_values;
 mod log_events;
 mod packed;
+mod places;
 mod records;
 mod sequences;
 mod values;

@@ -2,15 +2,19 @@
 //!
 //! Invariants:
 //! - Both have the same content; `tests/encoder_oracle.rs` holds them to that.
-//! - Packed content is found to repeat in three ways, from the cheapest: a whole event, or a step with all its variables,
+//! - Packed content is found to repeat in four ways, from the cheapest: a whole event, or a step with all its variables,
 //!   is the same as an earlier one (known by its 64-bit hash, which the frame keeps up to date as variables change); a
-//!   step differs from the frame's last one in what changed since; bytes stood somewhere among the literals.
+//!   step differs from the last one of its frame, or of a frame of the same code, in what changed since; a value stood
+//!   somewhere (known by its hash, too); bytes stood somewhere among the literals.
 //! - So a step costs by what changed, not by what is shown.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::frame::Frame;
+use super::codec::EventCodec;
+use super::frame::{Base, Frame};
 use super::hash::{hash, mix};
+use super::places::{Pieces, Values};
 use super::sequences::Sequences;
 use super::words::{Words, common_prefix, common_suffix};
 
@@ -18,16 +22,32 @@ use super::words::{Words, common_prefix, common_suffix};
 pub trait Output: Sealed {}
 impl<T: Sealed> Output for T {}
 
+/// A value within other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ValueAt {
+    pub start: u32,
+    pub len: u32,
+    /// Hash of its compact form.
+    pub hash: u64,
+}
+
+/// Values shorter than this are bytes like others.
+const MIN_VALUE: usize = 24;
+
 mod sealed {
-    use super::Frame;
+    use super::{Base, EventCodec, Frame, ValueAt};
 
     pub trait Sealed {
         /// Takes whole events; they count once [`Self::settle`] is called.
         fn buffer(&mut self) -> &mut Vec<u8>;
         /// What is in the buffer is complete.
         fn settle(&mut self);
-        /// The buffer holds the head of a step, and nothing else: the variables of this frame belong to it.
-        fn show(&mut self, frame: &mut Frame);
+        /// Appends the event with this hash again, if it was there; the buffer is settled.
+        fn repeat(&mut self, hash: u64) -> bool;
+        /// What is in the buffer is one event with this hash, and has these values in it.
+        fn settle_event(&mut self, hash: u64, values: &[ValueAt]);
+        /// Appends a step that shows the variables of a frame. `base` is what a frame of the same code showed last.
+        fn show<C: EventCodec>(&mut self, frame: &mut Frame, base: Option<&Base>);
         /// Whether it holds `limit` bytes or takes as much memory as one may that does.
         fn is_full(&self, limit: usize) -> bool;
     }
@@ -44,7 +64,16 @@ impl Sealed for Vec<u8> {
     fn settle(&mut self) {}
 
     #[inline]
-    fn show(&mut self, frame: &mut Frame) {
+    fn repeat(&mut self, _: u64) -> bool {
+        false
+    }
+
+    #[inline]
+    fn settle_event(&mut self, _: u64, _: &[ValueAt]) {}
+
+    #[inline]
+    fn show<C: EventCodec>(&mut self, frame: &mut Frame, _: Option<&Base>) {
+        C::step(self, frame.path_id, frame.line);
         self.extend_from_slice(frame.block());
     }
 
@@ -57,17 +86,17 @@ impl Sealed for Vec<u8> {
 /// Gives every content a number of its own, so that a frame knows whether its last step is in this one.
 static GENERATION: AtomicU64 = AtomicU64::new(1);
 
-/// What a step looked like, and where.
-#[derive(Debug, Default)]
+/// A step, and where it is.
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct Shown {
     /// The content it is in; 0 for none.
     generation: u64,
     position: usize,
-    head: Vec<u8>,
+    line: u32,
 }
 
 impl Shown {
-    pub(super) fn forget(&mut self) {
+    pub(super) const fn forget(&mut self) {
         self.generation = 0;
     }
 
@@ -82,8 +111,11 @@ pub struct Packed {
     generation: u64,
     sequences: Sequences,
     buffer: Vec<u8>,
+    /// Head of the step that a step is compared with.
+    old_head: Vec<u8>,
     words: Words,
     pieces: Pieces,
+    values: Values,
 }
 
 impl Default for Packed {
@@ -92,8 +124,10 @@ impl Default for Packed {
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             sequences: Sequences::default(),
             buffer: Vec::new(),
+            old_head: Vec::new(),
             words: Words::default(),
             pieces: Pieces::default(),
+            values: Values::default(),
         }
     }
 }
@@ -106,6 +140,7 @@ impl Packed {
         self.buffer.clear();
         self.words.clear();
         self.pieces.clear();
+        self.values.clear();
     }
 
     /// Bytes of content.
@@ -139,27 +174,35 @@ impl Packed {
 
     /// Bytes of memory it keeps.
     pub(in crate::pipeline) fn footprint(&self) -> usize {
-        self.sequences.footprint()
-            + self.words.footprint()
-            + self.buffer.capacity()
-            + self.pieces.list.capacity() * size_of::<Piece>()
+        self.sequences.footprint() + self.words.footprint() + self.buffer.capacity() + self.pieces.footprint()
     }
 
-    /// A step that differs from the frame's last one in what has changed since.
-    fn show_changes(&mut self, frame: &Frame, head: &[u8]) {
-        let (sequences, words) = (&mut self.sequences, &mut self.words);
-        let shown = &frame.shown;
+    /// Appends bytes that may hold values: those that are somewhere are copied from there.
+    fn append_with_values(&mut self, bytes: &[u8], values: impl Iterator<Item = ValueAt>) {
+        let start = self.sequences.len();
+        let mut done = 0;
+        for ValueAt { start: at, len, hash } in values.filter(|value| value.len as usize >= MIN_VALUE) {
+            let (at, end) = (at as usize, (at + len) as usize);
+            if let Some(from) = self.values.find(hash) {
+                self.words.append(&mut self.sequences, &bytes[done..at]);
+                self.sequences.copy(from, &bytes[at..end]);
+                done = end;
+            }
+            self.values.put(hash, start + at);
+        }
+        self.words.append(&mut self.sequences, &bytes[done..]);
+    }
+
+    /// A step that differs from an earlier one, at `old`, in the frame's edits; the step's head is in the buffer.
+    fn show_changes(&mut self, frame: &Frame, mut old: usize) {
         let block = frame.block();
-        let mut old = shown.position;
-        let mut replace = |old: usize, old_len: usize, new: &[u8], prefix: usize, suffix: usize| {
-            sequences.copy(old, &new[..prefix]);
-            words.append(sequences, &new[prefix..new.len() - suffix]);
-            sequences.copy(old + old_len - suffix, &new[new.len() - suffix..]);
-        };
-        let prefix = common_prefix(&shown.head, head);
-        let suffix = common_suffix(&shown.head[prefix..], &head[prefix..]);
-        replace(old, shown.head.len(), head, prefix, suffix);
-        old += shown.head.len();
+        let (old_head, head) = (&self.old_head[..], &self.buffer[..]);
+        let prefix = common_prefix(old_head, head);
+        let suffix = common_suffix(&old_head[prefix..], &head[prefix..]);
+        self.sequences.copy(old, &head[..prefix]);
+        self.words.append(&mut self.sequences, &head[prefix..head.len() - suffix]);
+        self.sequences.copy(old + old_head.len() - suffix, &head[head.len() - suffix..]);
+        old += old_head.len();
         let mut done = 0;
         for edit in frame.edits() {
             let range = frame.range(edit.slot);
@@ -167,12 +210,37 @@ impl Packed {
             let (old_len, new_len) = (edit.old_len as usize, range.len());
             let prefix = (edit.prefix as usize).min(old_len).min(new_len);
             let suffix = (edit.suffix as usize).min(old_len - prefix).min(new_len - prefix);
-            done = range.end;
             // What is unchanged in front of it, and how far it is the same.
-            replace(old, same + old_len, &block[range.start - same..range.end], same + prefix, suffix);
+            self.sequences.copy(old, &block[range.start - same..range.start + prefix]);
+            self.replace(frame, edit.slot, range.start + prefix..range.end - suffix);
+            self.sequences.copy(old + same + old_len - suffix, &block[range.end - suffix..range.end]);
+            done = range.end;
             old += same + old_len;
         }
-        replace(old, block.len() - done, &block[done..], block.len() - done, 0);
+        self.sequences.copy(old, &block[done..]);
+    }
+
+    /// Appends the bytes of a slot that are new, as part of its value if that is somewhere.
+    #[inline]
+    fn replace(&mut self, frame: &Frame, slot: u32, new: Range<usize>) {
+        let block = frame.block();
+        let value = frame.value(slot);
+        if (value.len as usize) < MIN_VALUE {
+            return self.words.append(&mut self.sequences, &block[new]);
+        }
+        let known = (new.len() >= MIN_VALUE).then(|| self.values.find(value.hash)).flatten();
+        let (start, end) = (value.start as usize, (value.start + value.len) as usize);
+        let position = self.sequences.len() + start - new.start.min(start);
+        match known {
+            Some(from) if new.start < end && new.end > start => {
+                let same = new.start.max(start)..new.end.min(end);
+                self.words.append(&mut self.sequences, &block[new.start..same.start]);
+                self.sequences.copy(from + (same.start - start), &block[same.clone()]);
+                self.words.append(&mut self.sequences, &block[same.end..new.end]);
+            }
+            _ => self.words.append(&mut self.sequences, &block[new.clone()]),
+        }
+        self.values.put(value.hash, position - new.start.saturating_sub(start));
     }
 }
 
@@ -182,88 +250,65 @@ impl Sealed for Packed {
         &mut self.buffer
     }
 
-    #[inline]
     fn settle(&mut self) {
-        if self.buffer.is_empty() {
-            return;
+        if !self.buffer.is_empty() {
+            let hash = hash(&self.buffer);
+            if self.repeat(hash) {
+                self.buffer.clear();
+            } else {
+                self.settle_event(hash, &[]);
+            }
         }
-        let hash = hash(&self.buffer);
-        match self.pieces.find(hash, self.sequences.len()) {
-            Some(from) => self.sequences.copy(from, &self.buffer),
-            None => self.words.append(&mut self.sequences, &self.buffer),
-        }
+    }
+
+    #[inline]
+    fn repeat(&mut self, hash: u64) -> bool {
+        let position = self.sequences.len();
+        let Some(piece) = self.pieces.find(hash) else { return false };
+        self.sequences.repeat(piece.position as usize, piece.len as usize);
+        self.pieces.push(hash, position, piece.len as usize);
+        true
+    }
+
+    fn settle_event(&mut self, hash: u64, values: &[ValueAt]) {
+        let position = self.sequences.len();
+        let buffer = std::mem::take(&mut self.buffer);
+        self.append_with_values(&buffer, values.iter().copied());
+        self.pieces.push(hash, position, buffer.len());
+        self.buffer = buffer;
         self.buffer.clear();
     }
 
-    fn show(&mut self, frame: &mut Frame) {
-        let head = std::mem::take(&mut self.buffer);
+    fn show<C: EventCodec>(&mut self, frame: &mut Frame, base: Option<&Base>) {
+        debug_assert!(self.buffer.is_empty());
         let position = self.sequences.len();
-        let hash = mix(frame.content() ^ hash(&head));
-        if let Some(from) = self.pieces.find(hash, position) {
-            self.sequences.copy(from, &head);
-            self.sequences.copy(from + head.len(), frame.block());
-        } else if frame.shown.generation == self.generation {
-            frame.sort_edits();
-            self.show_changes(frame, &head);
-        } else {
-            self.words.append(&mut self.sequences, &head);
-            self.words.append(&mut self.sequences, frame.block());
+        let hash = mix(frame.content() ^ mix(u64::from(frame.path_id) << 32 | u64::from(frame.line)));
+        if !self.repeat(hash) {
+            C::step(&mut self.buffer, frame.path_id, frame.line);
+            let mut last = frame.shown;
+            if last.generation != self.generation
+                && let Some(base) = base
+                && frame.compare_with(base)
+            {
+                last = base.shown;
+            }
+            if last.generation == self.generation {
+                self.old_head.clear();
+                C::step(&mut self.old_head, frame.path_id, last.line);
+                frame.sort_edits();
+                self.show_changes(frame, last.position);
+            } else {
+                self.words.append(&mut self.sequences, &self.buffer);
+                self.append_with_values(frame.block(), frame.values());
+            }
+            self.pieces.push(hash, position, self.buffer.len() + frame.block().len());
+            self.buffer.clear();
         }
         frame.clear_edits();
-        (frame.shown.generation, frame.shown.position) = (self.generation, position);
-        frame.shown.head.clear();
-        frame.shown.head.extend_from_slice(&head);
-        self.buffer = head;
-        self.buffer.clear();
+        frame.shown = Shown { generation: self.generation, position, line: frame.line };
     }
 
     fn is_full(&self, limit: usize) -> bool {
         Packed::is_full(self, limit)
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Piece {
-    hash: u64,
-    position: usize,
-}
-
-const PIECE_BITS: u32 = 14;
-
-/// The events of a content, by what they are.
-#[derive(Debug)]
-struct Pieces {
-    list: Vec<Piece>,
-    /// The last piece of a hash, plus 1.
-    table: Box<[u32]>,
-    /// The piece that comes after the one that was found last: repetition goes on there.
-    next: Option<usize>,
-}
-
-impl Default for Pieces {
-    fn default() -> Self {
-        Self { list: Vec::new(), table: vec![0; 1 << PIECE_BITS].into_boxed_slice(), next: None }
-    }
-}
-
-impl Pieces {
-    fn clear(&mut self) {
-        self.list.clear();
-        self.table.fill(0);
-        self.next = None;
-    }
-
-    /// Where an earlier piece with this hash is, if there is one; the piece itself is about to start at `position`.
-    #[inline]
-    fn find(&mut self, hash: u64, position: usize) -> Option<usize> {
-        let slot = &mut self.table[(hash >> (u64::BITS - PIECE_BITS)) as usize];
-        let is_it = |index: &usize| self.list.get(*index).is_some_and(|piece| piece.hash == hash);
-        let last = (*slot as usize).checked_sub(1);
-        let found = self.next.filter(is_it).or_else(|| last.filter(is_it));
-        *slot = self.list.len() as u32 + 1;
-        self.next = found.map(|index| index + 1);
-        let from = found.map(|index| self.list[index].position);
-        self.list.push(Piece { hash, position });
-        from
     }
 }

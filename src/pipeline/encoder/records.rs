@@ -15,13 +15,14 @@ use runtime_tracing::EventLogKind;
 
 use super::codec::EventCodec;
 use super::counts::EventCounts;
-use super::frame::{Frame, FrameStack};
+use super::frame::{Content, FrameStack};
+use super::hash::{mix, short_hash, value_hash};
 use super::interning::{Code, Definitions};
+use super::known_values::{KnownValues, MIN_VALUE};
 use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
-use super::packed::Output;
-use super::values::encode_value;
+use super::packed::{Output, ValueAt};
+use super::values::{encode_value, take_value};
 use crate::pipeline::layout::{LossCause, Malformed, Take, output, record, value};
-use crate::pipeline::model::Exit;
 use crate::pipeline::tables::{Tables, types};
 
 /// Name of the argument that shows what was thrown into a generator.
@@ -30,22 +31,25 @@ const THROWN: &str = "exception";
 /// Encodes one stream with the codec `C`.
 #[derive(Debug)]
 pub(super) struct RecordEncoder<C> {
-    definitions: Definitions<C>,
-    frames: FrameStack,
-    counts: EventCounts,
-    progress: Progress,
+    pub(super) definitions: Definitions<C>,
+    pub(super) frames: FrameStack,
+    pub(super) counts: EventCounts,
+    pub(super) progress: Progress,
     /// Native id of the thread, shown with its output.
     pub(super) thread: u64,
     /// Holds the value or text of the current record.
     scratch: Vec<u8>,
+    known_values: KnownValues,
+    /// Where the values are in the call that is written.
+    arguments: Vec<ValueAt>,
     /// By variable id, the last step that showed it; only for frames with repeated names.
-    shown_at: Vec<u64>,
+    pub(super) shown_at: Vec<u64>,
     /// [`RecordEncoder::encode`] stops when the part has so many steps.
     pub(super) step_limit: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Progress {
+pub(super) enum Progress {
     /// The prologue is due.
     New,
     Running,
@@ -61,6 +65,8 @@ impl<C: EventCodec> RecordEncoder<C> {
             progress: Progress::New,
             thread: 0,
             scratch: Vec::new(),
+            known_values: KnownValues::default(),
+            arguments: Vec::new(),
             shown_at: Vec::new(),
             step_limit: u64::MAX,
         }
@@ -98,126 +104,6 @@ impl<C: EventCodec> RecordEncoder<C> {
         Ok(records.len() - take.rest().len())
     }
 
-    /// Writes what the stream or the part starts with, if that is still due.
-    pub(super) fn start<O: Output>(&mut self, out: &mut O) {
-        if self.progress == Progress::New {
-            let mut counts = self.counts;
-            self.prologue(out.buffer(), &mut counts);
-            out.settle();
-            self.counts = counts;
-            self.progress = Progress::Running;
-        }
-    }
-
-    /// Ends the part like [`Self::finish`], but the next records continue in a further part.
-    pub(super) fn end_part<O: Output>(&mut self, out: &mut O) {
-        if self.progress == Progress::Finished {
-            return;
-        }
-        let mut counts = self.counts;
-        self.close(Exit::Unknown, out.buffer(), &mut counts);
-        out.settle();
-        self.counts = counts;
-        self.progress = Progress::New;
-    }
-
-    /// Counts from zero: the next part begins.
-    pub(super) fn begin_part(&mut self) {
-        self.counts = EventCounts::default();
-        self.shown_at.clear();
-    }
-
-    pub(super) fn finish<O: Output>(&mut self, exit: Exit, out: &mut O) {
-        let mut counts = self.counts;
-        self.close(exit, out.buffer(), &mut counts);
-        out.settle();
-        self.counts = counts;
-        self.frames.clear();
-        self.progress = Progress::Finished;
-    }
-
-    /// Writes all that is missing to a complete stream, and counts it.
-    pub(super) fn close(&self, exit: Exit, out: &mut Vec<u8>, counts: &mut EventCounts) {
-        match self.progress {
-            Progress::New => {
-                self.prologue(out, counts);
-            }
-            Progress::Running => {}
-            Progress::Finished => return,
-        }
-        if counts.steps == 0 {
-            // A trace without any step does not load.
-            C::step(out, 0, 0);
-            counts.steps += 1;
-        }
-        let unwritten = self.frames.peek().is_some_and(|frame| frame.opening);
-        for _ in 0..self.frames.depth() - usize::from(unwritten) {
-            C::begin_return(out);
-            C::none(out, 0);
-            C::end_return(out);
-            counts.returns += 1;
-        }
-        let type_id = self.definitions.provisional_type_id(
-            match exit {
-                Exit::Code(_) => types::INT,
-                Exit::Unknown => types::STRING,
-            },
-            out,
-        );
-        C::begin_return(out);
-        match exit {
-            Exit::Code(code) => C::int(out, code, type_id),
-            Exit::Unknown => C::string(out, "<exit>", type_id),
-        }
-        C::end_return(out);
-        counts.returns += 1;
-    }
-
-    /// What every part of a stream starts with; the first event has nothing to be separated from.
-    fn prologue(&self, out: &mut Vec<u8>, counts: &mut EventCounts) {
-        let start = out.len();
-        self.definitions.write_program(out);
-        out.drain(start..start + C::SEPARATOR.len());
-        C::begin_call(out, 0, 0);
-        C::end_call(out);
-        self.definitions.write_none_type(out);
-        counts.calls += 1;
-        self.definitions.write_the_rest(out);
-        for frame in self.frames.open().iter().filter(|frame| !frame.opening) {
-            begin_call::<C>(out, self.definitions.code(frame.code), 0);
-            C::end_call(out);
-            counts.calls += 1;
-            counts.continued += 1;
-            counts.steps += 1;
-            if frame.line > 0 {
-                C::step(out, frame.path_id, frame.line);
-                counts.steps += 1;
-                counts.values += self.show_again(frame, out);
-            }
-        }
-    }
-
-    /// The variables of a frame's latest step; how many they are.
-    fn show_again(&self, frame: &Frame, out: &mut Vec<u8>) -> u64 {
-        if !frame.repeats_names {
-            out.extend_from_slice(frame.block());
-            return frame.set_slots() as u64;
-        }
-        let code = self.definitions.code(frame.code);
-        let mut shown = Vec::new();
-        for slot in 0..frame.slots() {
-            let variable_id = match slot.checked_sub(code.fixed_slots()) {
-                None => code.variable(slot),
-                Some(dynamic) => frame.dynamic.get(dynamic).copied().flatten(),
-            };
-            if !frame.fragment(slot).is_empty() && !shown.contains(&variable_id) {
-                shown.push(variable_id);
-                out.extend_from_slice(frame.fragment(slot));
-            }
-        }
-        shown.len() as u64
-    }
-
     #[inline]
     fn record<O: Output>(&mut self, take: &mut Take<'_>, output: &mut O) -> Result<(), Malformed> {
         let tag = take.u8()?;
@@ -229,9 +115,9 @@ impl<C: EventCodec> RecordEncoder<C> {
             record::SET => self.set(take, out),
             record::UNSET => self.unset(take),
             record::CALL => self.call(take, out),
-            record::CALL_END => self.call_end(out),
-            record::RETURN => self.return_from_call(take, out),
-            record::RESUME => self.resume(take, out),
+            record::CALL_END => self.call_end(output),
+            record::RETURN => self.return_from_call(take, output),
+            record::RESUME => self.resume(take, output),
             record::THROW => self.throw(take, out),
             record::DECLARE => self.declare(take, out),
             record::OUTPUT => self.output(take, out),
@@ -253,30 +139,38 @@ impl<C: EventCodec> RecordEncoder<C> {
         // An integer again: most changes are of that kind, and change a few bytes.
         let mut int_len = 0;
         let mut ahead = take.clone();
-        if ahead.u8() == Ok(value::INT)
-            && let Some((bytes, behind)) = C::int_in_place(ahead.i64()?, self.definitions.type_id(types::INT, out)?)
-        {
-            int_len = bytes.as_slice().len();
-            if frame.replace_int(slot, bytes.as_slice(), behind) {
-                *take = ahead;
-                return Ok(());
+        if ahead.u8() == Ok(value::INT) {
+            let i = ahead.i64()?;
+            if let Some((bytes, behind)) = C::int_in_place(i, self.definitions.type_id(types::INT, out)?) {
+                int_len = bytes.as_slice().len();
+                if frame.replace_int(slot, bytes.as_slice(), short_hash(value::INT, i as u64), behind) {
+                    *take = ahead;
+                    return Ok(());
+                }
             }
+        }
+        let compact = take_value(take)?;
+        let value = value_hash(compact);
+        if frame.holds(slot, variable_id, value) {
+            return Ok(());
         }
         let fragment = &mut self.scratch;
         fragment.clear();
         fragment.extend_from_slice(C::VALUE_HEAD);
         C::begin_record(fragment, variable_id);
-        encode_value(take, &mut self.definitions, fragment, out)?;
+        let head = fragment.len();
+        encode_compact(compact, value, &mut self.definitions, &mut self.known_values, fragment, out)?;
+        let end = fragment.len();
         C::end_record(fragment);
         fragment.extend_from_slice(C::VALUE_TAIL);
-        frame.replace(slot, fragment)?;
-        frame.is_int(slot, int_len);
-        Ok(())
+        let tail = fragment.len() - end;
+        let content = Content { variable_id, value, head: head as u8, tail: tail as u8, int_len: int_len as u8 };
+        frame.replace(slot, fragment, content)
     }
 
     fn unset(&mut self, take: &mut Take<'_>) -> Result<(), Malformed> {
         let slot = usize::from(take.u16()?);
-        self.frames.top()?.replace(slot, &[])
+        self.frames.top()?.unset(slot)
     }
 
     fn declare(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
@@ -304,18 +198,18 @@ impl<C: EventCodec> RecordEncoder<C> {
     #[inline]
     fn step<O: Output>(&mut self, take: &mut Take<'_>, out: &mut O) -> Result<(), Malformed> {
         let line = take.u32()?;
-        let frame = self.frames.top()?;
+        let (frame, base) = self.frames.top_and_base()?;
         if frame.opening {
             return Err(Malformed);
         }
         frame.line = line;
-        C::step(out.buffer(), frame.path_id, line);
         self.counts.steps += 1;
         if frame.repeats_names {
+            C::step(out.buffer(), frame.path_id, line);
             return self.show_first_of_each_name(out.buffer());
         }
         self.counts.values += frame.set_slots() as u64;
-        out.show(frame);
+        out.show::<C>(frame, base);
         Ok(())
     }
 
@@ -353,31 +247,48 @@ impl<C: EventCodec> RecordEncoder<C> {
         Ok(())
     }
 
-    fn call_end(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    fn call_end<O: Output>(&mut self, output: &mut O) -> Result<(), Malformed> {
         let frame = self.frames.top()?;
         if !frame.opening {
             return Err(Malformed);
         }
         let code = self.definitions.code(frame.code);
         let parameters = &self.definitions.code_info(code.id)?.parameters;
-        let set = || parameters.iter().map(|&slot| frame.fragment(slot.into())).filter(|event| !event.is_empty());
-        begin_call::<C>(out, code, set().count());
-        for (i, event) in set().enumerate() {
-            if i > 0 {
-                out.extend_from_slice(C::ITEM_SEPARATOR);
+        let set = || parameters.iter().map(|&slot| usize::from(slot)).filter(|&slot| frame.event_hash(slot) != 0);
+        let hash =
+            set().fold(short_hash(record::CALL, frame.code.into()), |hash, slot| mix(hash ^ frame.event_hash(slot)));
+        if !output.repeat(hash) {
+            let out = output.buffer();
+            let start = out.len();
+            begin_call::<C>(out, code, set().count());
+            self.arguments.clear();
+            for (i, slot) in set().enumerate() {
+                if i > 0 {
+                    out.extend_from_slice(C::ITEM_SEPARATOR);
+                }
+                let (event, mut value) = (frame.fragment(slot), frame.value(slot as u32));
+                value.start += (out.len() - start) as u32;
+                value.start -= frame.range(slot as u32).start as u32 + C::VALUE_HEAD.len() as u32;
+                self.arguments.push(value);
+                out.extend_from_slice(&event[C::VALUE_HEAD.len()..event.len() - C::VALUE_TAIL.len()]);
             }
-            out.extend_from_slice(&event[C::VALUE_HEAD.len()..event.len() - C::VALUE_TAIL.len()]);
+            C::end_call(out);
+            output.settle_event(hash, &self.arguments);
         }
-        C::end_call(out);
         frame.opening = false;
         self.count_call();
         Ok(())
     }
 
-    fn resume(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let index = self.callee(take, out)?;
-        begin_call::<C>(out, self.definitions.code(index), 0);
-        C::end_call(out);
+    fn resume<O: Output>(&mut self, take: &mut Take<'_>, output: &mut O) -> Result<(), Malformed> {
+        let index = self.callee(take, output.buffer())?;
+        output.settle();
+        let hash = short_hash(record::RESUME, index.into());
+        if !output.repeat(hash) {
+            begin_call::<C>(output.buffer(), self.definitions.code(index), 0);
+            C::end_call(output.buffer());
+            output.settle_event(hash, &[]);
+        }
         self.count_call();
         self.push_frame(index, false);
         Ok(())
@@ -398,15 +309,26 @@ impl<C: EventCodec> RecordEncoder<C> {
         Ok(())
     }
 
-    fn return_from_call(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
+    fn return_from_call<O: Output>(&mut self, take: &mut Take<'_>, output: &mut O) -> Result<(), Malformed> {
         if self.frames.top()?.opening {
             return Err(Malformed);
         }
-        self.scratch.clear();
-        encode_value(take, &mut self.definitions, &mut self.scratch, out)?;
-        C::begin_return(out);
-        out.extend_from_slice(&self.scratch);
-        C::end_return(out);
+        let compact = take_value(take)?;
+        let value = value_hash(compact);
+        let hash = mix(value ^ short_hash(record::RETURN, 0));
+        if !output.repeat(hash) {
+            let encoded = &mut self.scratch;
+            encoded.clear();
+            encode_compact(compact, value, &mut self.definitions, &mut self.known_values, encoded, output.buffer())?;
+            output.settle();
+            let out = output.buffer();
+            let start = out.len();
+            C::begin_return(out);
+            let at = ValueAt { start: (out.len() - start) as u32, len: encoded.len() as u32, hash: value };
+            out.extend_from_slice(encoded);
+            C::end_return(out);
+            output.settle_event(hash, &[at]);
+        }
         self.counts.returns += 1;
         self.frames.pop();
         Ok(())
@@ -469,7 +391,31 @@ impl<C: EventCodec> RecordEncoder<C> {
 
 /// The definition step, and at once the head of its call: that is how CodeTracer knows where the callee is.
 #[inline]
-fn begin_call<C: EventCodec>(out: &mut Vec<u8>, code: &Code, arg_count: usize) {
+pub(super) fn begin_call<C: EventCodec>(out: &mut Vec<u8>, code: &Code, arg_count: usize) {
     C::step(out, code.path_id, code.first_line);
     C::begin_call(out, code.function_id, arg_count);
+}
+
+/// Appends a value's encoded form, found or made.
+#[inline]
+fn encode_compact<C: EventCodec>(
+    compact: &[u8],
+    hash: u64,
+    definitions: &mut Definitions<C>,
+    known: &mut KnownValues,
+    value_out: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let has_parts = matches!(compact.first(), Some(&(value::SEQ | value::TUPLE | value::STRUCT)));
+    if !has_parts || compact.len() < MIN_VALUE {
+        return encode_value(&mut Take::new(compact), definitions, value_out, out);
+    }
+    if let Some(encoded) = known.find(hash, compact) {
+        value_out.extend_from_slice(encoded);
+        return Ok(());
+    }
+    let start = value_out.len();
+    encode_value(&mut Take::new(compact), definitions, value_out, out)?;
+    known.insert(hash, compact, &value_out[start..]);
+    Ok(())
 }

@@ -63,42 +63,64 @@ impl Sequences {
     }
 
     /// Appends `bytes`, which the content already has at `from`.
-    pub fn copy(&mut self, mut from: usize, mut bytes: &[u8]) {
+    #[inline]
+    pub fn copy(&mut self, from: usize, bytes: &[u8]) {
         debug_assert!(from < self.len || bytes.is_empty());
-        while !bytes.is_empty() {
+        if bytes.len() >= MIN_COPY {
+            self.repeat(from, bytes.len());
+        } else if !bytes.is_empty() {
+            self.copy_little(from, bytes);
+        }
+    }
+
+    /// The offset is that of the copy that ends here: it can go on.
+    #[inline]
+    fn goes_on(&self, offset: usize) -> bool {
+        self.run == 0
+            && self.block > 0
+            && self.list.last().is_some_and(|last| last.matchLength > 0 && last.offset as usize == offset)
+    }
+
+    /// A copy shorter than [`MIN_COPY`] can only be part of one.
+    fn copy_little(&mut self, from: usize, bytes: &[u8]) {
+        let goes_on = bytes.len() <= BLOCK - self.block && self.goes_on(self.len - from);
+        match self.list.last_mut() {
+            Some(last) if goes_on => {
+                last.matchLength += bytes.len() as u32;
+                self.grow(bytes.len());
+            }
+            _ => self.literal(bytes),
+        }
+    }
+
+    /// Appends the `left` bytes at `from` once more, at least [`MIN_COPY`].
+    pub fn repeat(&mut self, mut from: usize, mut left: usize) {
+        debug_assert!(from < self.len && left >= MIN_COPY);
+        while left > 0 {
             let offset = self.len - from;
-            let goes_on = self.run == 0
-                && self.block > 0
-                && self.list.last().is_some_and(|last| last.matchLength > 0 && last.offset as usize == offset);
-            let room = BLOCK - self.block;
-            let mut len = bytes.len().min(room);
-            if len < bytes.len() && bytes.len() - len < MIN_COPY {
+            let mut len = left.min(BLOCK - self.block);
+            if len < left && left - len < MIN_COPY {
                 // The rest must be a copy of its own.
                 len = len.saturating_sub(MIN_COPY);
             }
+            let goes_on = self.goes_on(offset);
             if goes_on && len > 0 {
                 if let Some(last) = self.list.last_mut() {
                     last.matchLength += len as u32;
                 }
-            } else if bytes.len() < MIN_COPY {
-                self.literal(bytes);
-                return;
             } else if len < MIN_COPY {
                 // Too little room for a copy: the block ends before it is full.
                 self.end_block();
                 continue;
             } else {
-                self.list.push(Sequence {
-                    offset: offset as u32,
-                    litLength: self.run as u32,
-                    matchLength: len as u32,
-                    rep: 0,
-                });
+                let sequence =
+                    Sequence { offset: offset as u32, litLength: self.run as u32, matchLength: len as u32, rep: 0 };
+                self.list.push(sequence);
                 self.run = 0;
             }
             self.grow(len);
             from += len;
-            bytes = &bytes[len..];
+            left -= len;
         }
     }
 

@@ -1,0 +1,124 @@
+//! What is where in a content: whole events, and values.
+//!
+//! Invariants:
+//! - Both are known by a hash of 64 bits and not by their bytes, which are not kept; see [`super::hash`].
+//! - A place in a table is taken by whatever comes last: near copies are cheap ones.
+
+/// A whole event, or a step with all its variables.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Piece {
+    hash: u64,
+    pub position: u32,
+    pub len: u32,
+}
+
+const PIECE_BITS: u32 = 14;
+
+/// The events of a content, by what they are.
+#[derive(Debug)]
+pub(super) struct Pieces {
+    list: Vec<Piece>,
+    /// The last piece of a hash, plus 1.
+    table: Box<[u32]>,
+    /// The piece that comes after the one that was found last: repetition goes on there.
+    next: Option<usize>,
+}
+
+impl Default for Pieces {
+    fn default() -> Self {
+        Self { list: Vec::new(), table: vec![0; 1 << PIECE_BITS].into_boxed_slice(), next: None }
+    }
+}
+
+const fn piece_slot(hash: u64) -> usize {
+    (hash >> (u64::BITS - PIECE_BITS)) as usize
+}
+
+impl Pieces {
+    pub(super) fn clear(&mut self) {
+        self.list.clear();
+        self.table.fill(0);
+        self.next = None;
+    }
+
+    /// Bytes of memory.
+    pub(super) const fn footprint(&self) -> usize {
+        self.list.capacity() * size_of::<Piece>()
+    }
+
+    /// An earlier piece with this hash, if there is one.
+    #[inline]
+    pub(super) fn find(&mut self, hash: u64) -> Option<Piece> {
+        let is_it = |index: &usize| self.list.get(*index).is_some_and(|piece| piece.hash == hash);
+        let last = (self.table[piece_slot(hash)] as usize).checked_sub(1);
+        let found = self.next.filter(is_it).or_else(|| last.filter(is_it));
+        self.next = found.map(|index| index + 1);
+        found.map(|index| self.list[index])
+    }
+
+    /// A piece was appended to the content.
+    #[inline]
+    pub(super) fn push(&mut self, hash: u64, position: usize, len: usize) {
+        self.list.push(Piece { hash, position: position as u32, len: len as u32 });
+        self.table[piece_slot(hash)] = self.list.len() as u32;
+    }
+}
+
+const VALUE_BITS: u32 = 12;
+
+/// Where values are in a content.
+#[derive(Debug)]
+pub(super) struct Values(Box<[(u64, u32)]>);
+
+impl Default for Values {
+    fn default() -> Self {
+        Self(vec![(0, 0); 1 << VALUE_BITS].into_boxed_slice())
+    }
+}
+
+impl Values {
+    pub(super) fn clear(&mut self) {
+        self.0.fill((0, 0));
+    }
+
+    /// Where a value with this hash is. Hash 0 stands for none.
+    #[inline]
+    pub(super) fn find(&self, hash: u64) -> Option<usize> {
+        let (found, position) = self.0[(hash >> (u64::BITS - VALUE_BITS)) as usize];
+        (found == hash && hash != 0).then_some(position as usize)
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, hash: u64, position: usize) {
+        self.0[(hash >> (u64::BITS - VALUE_BITS)) as usize] = (hash, position as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn repetition_goes_on_behind_the_piece_found_last() {
+        let mut pieces = Pieces::default();
+        for (position, hash) in [1, 2, 1, 3].into_iter().enumerate() {
+            pieces.push(hash << 60, position, 1);
+        }
+        assert_eq!(pieces.find(2 << 60).map(|piece| piece.position), Some(1));
+        assert_eq!(pieces.find(1 << 60).map(|piece| piece.position), Some(2));
+        assert!(pieces.find(4 << 60).is_none());
+        pieces.clear();
+        assert!(pieces.find(1 << 60).is_none());
+    }
+
+    #[test]
+    fn a_value_is_where_it_was_put_last() {
+        let mut values = Values::default();
+        assert_eq!(values.find(0), None);
+        values.put(5, 10);
+        values.put(5, 20);
+        assert_eq!((values.find(5), values.find(6)), (Some(20), None));
+        values.clear();
+        assert_eq!(values.find(5), None);
+    }
+}
