@@ -262,6 +262,7 @@ impl Encoding {
         let published = chunk.published();
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let mut rest = &published[stream.consumed..];
+        super::tap::pass(rest);
         stream.consumed = published.len();
         if rest.is_empty() {
             return Ok(());

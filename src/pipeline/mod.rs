@@ -31,6 +31,7 @@ pub mod stats;
 pub mod stream;
 pub mod supervisor;
 pub mod tables;
+mod tap;
 mod writer;
 
 #[cfg(test)]

@@ -199,13 +199,19 @@ def contents(directory: Path) -> bytes:
 
 
 @pytest.mark.parametrize("format", ["binary", "json"])
-def test_no_secret_is_in_any_file_of_the_trace(format: str, record: Record, write: Write, tmp_path: Path) -> None:
+def test_no_secret_is_in_any_file_of_the_trace_nor_in_the_channel_to_the_workers(
+    format: str, record: Record, write: Write, tmp_path: Path
+) -> None:
     secrets = {position: secret(position) for position in POSITIONS}
     handed_over = tmp_path / "handed-over"
     handed_over.write_text(json.dumps(secrets))
-    recorded = record(write(PROGRAM), str(handed_over), format=format, env={"CODETRACER_CAPTURE_IO": "off"})
+    channel = tmp_path / "channel"
+    env = {"CODETRACER_CAPTURE_IO": "off", "CODETRACER_TEST_TAP": str(channel)}
+    recorded = record(write(PROGRAM), str(handed_over), format=format, env=env)
     assert (recorded.stdout, recorded.stderr, recorded.status) == ("done\n", "", 0)
-    found = contents(recorded.directory)
+    passed = channel.read_bytes()
+    assert b"visible-value" in passed, "what is no secret passes the channel as it is"
+    found = contents(recorded.directory) + passed
     for shown in (b"visible-name", b"visible-value", b"visible-user"):
         assert shown in found, "what is no secret is shown, or this test proves nothing"
     leaked = [
