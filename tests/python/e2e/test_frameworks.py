@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.reading import Trace
 from support.recording import Recording
 from support.running import python
 
@@ -48,7 +49,9 @@ UNITTEST_FILE = """
         def test_wrong(self):
             self.assertEqual(double(1), 3)
 """
-WITHOUT_PLUGINS = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--color=no"]
+ASYNCIO = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
+WITH_ASYNCIO = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--color=no"]
+WITHOUT_PLUGINS = [*WITH_ASYNCIO, "-p", "no:asyncio"]
 
 
 def without_times(text: str) -> list[str]:
@@ -72,7 +75,9 @@ def test_pytest_has_its_outcome_and_the_trace_has_the_tests(record: Record, writ
         "Script exited with status 1; returning 0. Use '--propagate-script-exit' to mirror the script exit code.\n"
     )
     assert calls(recorded) == ["test_double", "test_wrong", "test_wrong", "double", "double", "double", "three"]
-    assert {Path(path).name for path in recorded.trace.paths} == {"pytest", "test_it.py"}
+    # pytest imports platformdirs where it is installed: a library like any other.
+    paths = [Path(path) for path in recorded.trace.paths if "platformdirs" not in Path(path).parts]
+    assert {path.name for path in paths} == {"pytest", "test_it.py"}
 
     metadata = recorded.trace.metadata
     assert (metadata["program"], metadata["args"]) == ("pytest", [*WITHOUT_PLUGINS, "test_it.py"])
@@ -134,3 +139,53 @@ def test_a_framework_that_is_not_installed_is_named_with_how_to_get_it(tmp_path:
     assert "pytest is not installed for" in outcome.stderr
     assert "-m pip install pytest" in outcome.stderr
     assert not (tmp_path / "out").exists()
+
+
+ASYNCIO_FILE = """
+    import asyncio
+    import pytest
+
+    async def double(n):
+        await asyncio.sleep(0)
+        return 2 * n
+
+    @pytest.fixture
+    async def three():
+        yield await double(1) + 1
+
+    async def test_double(three):
+        both = await asyncio.gather(double(three), double(4))
+        assert both == [6, 8]
+
+    async def test_wrong():
+        assert await double(1) == 3
+"""
+
+
+def test_tests_of_pytest_asyncio_are_recorded_with_their_coroutines(
+    record: Record, write: Write, tmp_path: Path
+) -> None:
+    path = write(ASYNCIO_FILE, "test_it.py")
+    options = [*WITH_ASYNCIO, *ASYNCIO, "test_it.py"]
+    plain = python(["-m", "pytest", *options], cwd=tmp_path)
+    recorded = record(["--pytest"], *options, cwd=tmp_path)
+    assert "1 failed, 1 passed" in plain.stdout
+    assert without_times(recorded.stdout) == without_times(plain.stdout)
+    trace = recorded.trace.main
+    # `double` runs four times, each time resumed once after its sleep.
+    assert (len(trace.calls_of("double")), len(trace.calls_of("three"))) == (2 * 4, 3)
+    source = path.read_text().splitlines()
+    lines = [source[step.line - 1].strip() for step in trace.steps if step.path == str(path)]
+    assert lines.count("return 2 * n") == 4
+    assert not [path for path in recorded.trace.paths if "pytest_asyncio" in Path(path).parts]
+
+
+def test_the_plugin_records_tests_of_pytest_asyncio_in_workers_of_xdist(write: Write, tmp_path: Path) -> None:
+    write(ASYNCIO_FILE, "test_it.py")
+    options = ["-p", "no:cacheprovider", *ASYNCIO, "-n", "2", "--codetracer=all", "test_it.py"]
+    outcome = python(["-m", "pytest", *options], cwd=tmp_path)
+    assert "1 failed, 1 passed" in outcome.stdout
+    traces = sorted((tmp_path / "codetracer-traces").iterdir())
+    assert [each.name.rpartition("-")[0] for each in traces] == ["test_it.py-test_double", "test_it.py-test_wrong"]
+    for directory, calls_of_double in zip(traces, [6, 2], strict=True):
+        assert len(Trace(directory).main.calls_of("double")) == calls_of_double

@@ -50,7 +50,7 @@ TESTS = """
     def test_expected():
         assert double(1) == 3
 """
-QUIET = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "--color=no"]
+QUIET = ["-p", "no:cacheprovider", "-p", "no:hypothesispytest", "-p", "no:asyncio", "--color=no"]
 ALONE = [*QUIET, "-p", "no:xdist"]
 
 
