@@ -1,6 +1,6 @@
 """Counts the instructions that the recorder adds to the interpreter's thread, per event, against a committed baseline.
 
-    bench_check.py            fails where a count grew by more than 5 %
+    bench_check.py            fails where a count grew by more than 5 %, or where a long filter costs an event more
     bench_check.py --update   writes the baseline anew
 
 Invariants:
@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,25 @@ from common import ROOT, Interpreter, clean_env, fail, primary, say
 BASELINE = ROOT / "benches" / "events" / "baseline.json"
 TOLERANCE = 1.05
 SMALL, LARGE = 300, 1800
+NOISE = 1.01
+"""Filters are compiled into the decision about a code object: an event must cost the same with any number of rules."""
+
+FILTER_HEAD = """
+[meta]
+name = "many-rules"
+version = 1
+
+[scope]
+default_exec = "inherit"
+default_value_action = "inherit"
+"""
+FILTER_RULE = """
+[[scope.rules]]
+selector = "{selector}"
+[[scope.rules.value_patterns]]
+selector = "local:regex:^hidden_{number}$"
+action = "redact"
+"""
 
 
 @dataclass(frozen=True)
@@ -42,11 +62,22 @@ class Subject:
 SUBJECTS = [Subject("scalars", 4), Subject("containers", 4), Subject("objects", 4), Subject("calls", 6)]
 
 
-def instructions(interpreter: Interpreter, program: Path, size: int, recorded: bool) -> int:
+def many_rules(directory: Path) -> Path:
+    """A filter of a hundred rules, all of which match the program's code and none its variables."""
+    file = directory / "many-rules.toml"
+    selectors = ["pkg:*", "obj:*", "file:**/*.py", "pkg:regex:^__main__$"]
+    rules = (FILTER_RULE.format(selector=selectors[number % 4], number=number) for number in range(100))
+    file.write_text(FILTER_HEAD + "".join(rules))
+    return file
+
+
+def instructions(
+    interpreter: Interpreter, program: Path, size: int, recorded: bool, options: Sequence[str] = ()
+) -> int:
     """Instructions of the main thread for one run."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "callgrind.out"
-        recorder = ["-m", "codetracer_python_recorder", "--out-dir", f"{directory}/trace"] if recorded else []
+        recorder = ["-m", "codetracer_python_recorder", "--out-dir", f"{directory}/trace", *options] if recorded else []
         command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"]
         command += [str(interpreter.python), *recorder, str(program), str(size)]
         env = clean_env() | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "CODETRACER_CAPTURE_IO": "off"}
@@ -62,12 +93,12 @@ def instructions(interpreter: Interpreter, program: Path, size: int, recorded: b
     fail(f"valgrind counted nothing for {program.name}")
 
 
-def added_per_event(interpreter: Interpreter, subject: Subject) -> float:
+def added_per_event(interpreter: Interpreter, subject: Subject, options: Sequence[str] = ()) -> float:
     """What recording adds to one event of the program."""
     program = ROOT / "benches" / "events" / f"{subject.name}.py"
     runs = [(size, recorded) for recorded in (True, False) for size in (LARGE, SMALL)]
     with ThreadPoolExecutor(2) as pool:
-        counts = list(pool.map(lambda run: instructions(interpreter, program, *run), runs))
+        counts = list(pool.map(lambda run: instructions(interpreter, program, run[0], run[1], options), runs))
     large, small, plain_large, plain_small = counts
     return ((large - small) - (plain_large - plain_small)) / ((LARGE - SMALL) * subject.events)
 
@@ -110,6 +141,12 @@ def main(arguments: list[str]) -> None:
         print(f"  {name:<12}{count:>10.1f}   baseline {base if base is not None else 'none for this machine'}")
         if base is not None and count > base * TOLERANCE:
             grown.append(f"{name}: {base} -> {count}")
+    with tempfile.TemporaryDirectory() as directory:
+        options = ["--trace-filter", str(many_rules(Path(directory)))]
+        filtered = round(added_per_event(interpreter, SUBJECTS[0], options), 1)
+    print(f"  {SUBJECTS[0].name:<12}{filtered:>10.1f}   with a filter of a hundred rules")
+    if filtered > counts[SUBJECTS[0].name] * NOISE:
+        fail(f"a filter costs every event: {counts[SUBJECTS[0].name]} -> {filtered}")
     if grown and not arguments:
         fail(f"grew by more than {TOLERANCE - 1:.0%}: {'; '.join(grown)} (--update, if that is worth it)")
 
