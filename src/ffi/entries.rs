@@ -98,6 +98,12 @@ impl<'a> InlineAttributes<'a> {
         self.names.as_ptr() as usize
     }
 
+    /// Where the values are.
+    #[inline]
+    pub(super) fn values_at(self) -> usize {
+        self.values as usize
+    }
+
     /// Number of keys; not each of them has a value in this instance.
     #[inline]
     pub fn len(self) -> usize {

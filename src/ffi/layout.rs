@@ -169,6 +169,10 @@ impl DictKeys {
         // SAFETY: the entries follow the index table, whose size in bytes is 1 << log2_index_bytes; CPython has
         // initialised the first `nentries` of them.
         unsafe {
+            if (*keys).nentries == 0 {
+                // The keys of empty dicts have no room for entries.
+                return &[];
+            }
             let indices = (&raw const (*keys).indices).cast::<u8>();
             let entries = indices.add(1usize << (*keys).log2_index_bytes).cast::<UnicodeEntry>();
             std::slice::from_raw_parts(entries, (*keys).nentries as usize)

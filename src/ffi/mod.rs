@@ -6,6 +6,7 @@
 //! | `probe` | the start-up check of those layouts against the public API |
 //! | `object` | reading objects without running code |
 //! | `entries` | walking dicts and attributes in place |
+//! | `guards` | proofs that a value did not change |
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
@@ -29,6 +30,7 @@ pub mod direct;
 pub mod disk;
 pub mod entries;
 pub mod frame;
+pub mod guards;
 pub mod layout;
 pub mod monitoring;
 pub mod object;

@@ -3,11 +3,13 @@
 //! Invariants:
 //! - A variable is compared by content: numbers by value, strings by their characters, everything else by the bytes
 //!   of its snapshot. Identity is never taken for equality: an address can be reused, a list can change in place.
+//! - What the snapshotter remembers is known by the number of its content, the same for equal bytes of one object only.
 //! - Nothing refers to the program's objects: a cache holds copies of bytes only.
 //! - Buffers are reused: in the steady state an update allocates nothing.
 
 use crate::ffi::object::{Kind, Obj, Text};
 use crate::pipeline::layout::{Put, record, value as tag};
+use crate::runtime::value::memo::Recalled;
 use crate::runtime::value::{NamePolicy, Snapshotter, redacted};
 use crate::trace_filter::ValueAction;
 
@@ -19,6 +21,8 @@ const STALE: u8 = 1;
 const REDACTED: u8 = 2;
 /// `bytes` holds the whole snapshot.
 const SNAPSHOT: u8 = 3;
+/// `scalar` is the number of a content that the snapshotter remembers.
+const CONTENT: u8 = 4;
 
 /// What the encoder knows of one variable.
 #[derive(Debug, Default)]
@@ -27,6 +31,8 @@ pub struct SlotCache {
     state: u8,
     scalar: u64,
     bytes: Vec<u8>,
+    /// Where the snapshotter remembered the last object.
+    hint: u32,
 }
 
 impl SlotCache {
@@ -151,12 +157,26 @@ impl SlotCache {
         if self.state == SNAPSHOT && snapshotter.is_same(object, policy, out.len() + HEAD, &self.bytes) {
             return;
         }
-        head(slot, out);
-        let value_at = out.len();
-        snapshotter.write(object, policy, out);
+        let known = if self.state == CONTENT { self.scalar } else { 0 };
+        match snapshotter.recall(object, policy, known, &mut self.hint, |out| head(slot, out), out) {
+            Recalled::Content(number) => {
+                self.state = CONTENT;
+                self.scalar = number;
+            }
+            Recalled::Written(value_at) => self.keep(&out[value_at..]),
+            Recalled::Nothing => {
+                head(slot, out);
+                let value_at = out.len();
+                snapshotter.write(object, policy, out);
+                self.keep(&out[value_at..]);
+            }
+        }
+    }
+
+    fn keep(&mut self, snapshot: &[u8]) {
         self.state = SNAPSHOT;
         self.bytes.clear();
-        self.bytes.extend_from_slice(&out[value_at..]);
+        self.bytes.extend_from_slice(snapshot);
     }
 }
 

@@ -375,7 +375,7 @@ impl ThreadRecorder {
         let recorded = if raised { self.shared.record_exceptions } else { self.shared.record_returns };
         match code.return_action {
             _ if !recorded => self.out.put_u8(tag::NONE),
-            ValueAction::Allow => self.snapshotter.write(value, &mut self.decisions.of(code), &mut self.out),
+            ValueAction::Allow => self.snapshotter.write_quickly(value, &mut self.decisions.of(code), &mut self.out),
             ValueAction::Redact | ValueAction::RedactData => redacted(&mut self.out),
             ValueAction::Drop => dropped(&mut self.out),
         }

@@ -230,6 +230,11 @@ pub(in crate::ffi) struct HeapType {
     pub(in crate::ffi) cached_keys: *mut DictKeys,
 }
 
+impl HeapType {
+    /// Where the qualified name is.
+    pub(in crate::ffi) const QUALNAME: usize = std::mem::offset_of!(HeapType, qualname);
+}
+
 unsafe extern "C" {
     fn PyUnstable_Type_AssignVersionTag(ty: *mut ffi::PyTypeObject) -> std::ffi::c_int;
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use super::special::Trait;
 use crate::ffi::entries::InlineAttributes;
+use crate::ffi::guards::Guards;
 use crate::ffi::object::{Kind, Obj, Type};
 
 /// Names (addresses) and offsets of `__slots__`.
@@ -49,6 +50,12 @@ pub trait Attributes<'a> {
     fn count(&self) -> usize;
     /// The value at `index`, which is below the length.
     fn value(&self, index: usize) -> Option<Obj<'a>>;
+    /// Guards where the attributes of `object`, admitted, are kept.
+    fn open(&self, object: Obj<'a>, guards: &mut Guards);
+    /// Guards which object the value at `index` is, or that there is none.
+    fn guard(&self, index: usize, guards: &mut Guards);
+    /// Guards that there is a value at `index`.
+    fn guard_presence(&self, index: usize, guards: &mut Guards);
 }
 
 impl<'a> Attributes<'a> for InlineAttributes<'a> {
@@ -63,6 +70,16 @@ impl<'a> Attributes<'a> for InlineAttributes<'a> {
     #[inline]
     fn value(&self, index: usize) -> Option<Obj<'a>> {
         Self::value(*self, index)
+    }
+    fn open(&self, object: Obj<'a>, guards: &mut Guards) {
+        guards.open_attributes(object, *self);
+    }
+    #[inline]
+    fn guard(&self, index: usize, guards: &mut Guards) {
+        guards.item(index);
+    }
+    fn guard_presence(&self, index: usize, guards: &mut Guards) {
+        guards.item_is_set(index);
     }
 }
 
@@ -84,6 +101,22 @@ impl<'a> Attributes<'a> for SlotAttributes<'a> {
     #[inline]
     fn value(&self, index: usize) -> Option<Obj<'a>> {
         self.object.slot_value(self.slots.get(index)?.1)
+    }
+    fn open(&self, object: Obj<'a>, guards: &mut Guards) {
+        guards.open_slots(object);
+    }
+    #[inline]
+    fn guard(&self, index: usize, guards: &mut Guards) {
+        match self.slots.get(index) {
+            Some(&(_, offset)) => guards.slot(offset),
+            None => guards.refuse(),
+        }
+    }
+    fn guard_presence(&self, index: usize, guards: &mut Guards) {
+        match self.slots.get(index) {
+            Some(&(_, offset)) => guards.slot_is_set(offset),
+            None => guards.refuse(),
+        }
     }
 }
 

@@ -17,11 +17,13 @@ use crate::trace_filter::ValueAction;
 
 pub mod facts;
 mod instance;
+pub mod memo;
 pub mod names;
 pub mod special;
 pub mod target;
 pub mod text;
 
+use memo::Memo;
 pub use names::TypeNames;
 use special::Trait;
 use target::{Compare, Target};
@@ -68,6 +70,7 @@ pub struct Snapshotter {
     /// Length of the output at which this step's budget ends.
     budget_end: usize,
     scratch: String,
+    memo: Memo,
     /// Taken by whoever counts.
     pub hidden: Hidden,
 }
@@ -79,6 +82,12 @@ pub struct Hidden {
     pub dropped: u64,
 }
 
+impl Hidden {
+    fn since(self, before: Self) -> Self {
+        Self { redacted: self.redacted - before.redacted, dropped: self.dropped - before.dropped }
+    }
+}
+
 impl Snapshotter {
     pub fn new(limits: Limits, names: Arc<names::SharedTypes>) -> Self {
         Self {
@@ -87,6 +96,7 @@ impl Snapshotter {
             enclosing: Vec::new(),
             budget_end: usize::MAX,
             scratch: String::new(),
+            memo: Memo::default(),
             hidden: Hidden::default(),
         }
     }
@@ -95,6 +105,7 @@ impl Snapshotter {
     #[inline]
     pub fn begin_step(&mut self, written: usize) {
         self.budget_end = written + self.limits.max_bytes_per_step;
+        self.memo.begin_event();
     }
 
     /// Writes `object`.
@@ -117,9 +128,18 @@ impl Snapshotter {
         match object.common_kind() {
             Some(Kind::None) => out.put_u8(tag::NONE),
             Some(Kind::Bool) => out.put_u8(if object.is_true() { tag::TRUE } else { tag::FALSE }),
-            Some(Kind::Int) => self.int(object, out),
-            Some(Kind::Float) => out.put_float(object.float_value()),
-            Some(Kind::Str) => self.str(object.text(), out),
+            Some(Kind::Int) => {
+                out.guard(|guards, place| guards.number(object, place));
+                self.int(object, out);
+            }
+            Some(Kind::Float) => {
+                out.guard(|guards, place| guards.number(object, place));
+                out.put_float(object.float_value());
+            }
+            Some(Kind::Str) => {
+                out.guard(|guards, _| guards.text(object));
+                self.str(object.text(), out);
+            }
             Some(kind @ (Kind::List | Kind::Tuple)) => self.sequence(kind, None, object, policy, out),
             Some(Kind::Dict) => self.dict(None, object, policy, out),
             Some(Kind::Function) => self.described(object, out),
@@ -194,6 +214,7 @@ impl Snapshotter {
         if special == Trait::EnumMember {
             return self.described(object, out);
         }
+        out.guard(|guards, _| guards.refuse());
         let type_ref = self.names.plain(object.ty());
         out.put_u8(tag::TYPED);
         out.put_u32(type_ref);
@@ -209,6 +230,7 @@ impl Snapshotter {
     }
 
     fn bytes(&mut self, object: Obj<'_>, exact: bool, out: &mut impl Target) {
+        out.guard(|guards, _| guards.bytes(object));
         let type_ref = if exact { types::BYTES } else { self.names.plain(object.ty()) };
         self.scratch.clear();
         text::push_bytes(&mut self.scratch, object.bytes_value(), self.limits.max_string);
@@ -219,10 +241,12 @@ impl Snapshotter {
     #[inline]
     fn enter(&mut self, object: Obj<'_>, out: &mut impl Target) -> bool {
         if self.enclosing.contains(&object.address()) {
+            out.guard(|guards, _| guards.type_of(object));
             out.put_typed_text(tag::RAW, types::CYCLE, "<cycle>");
             return false;
         }
         if self.enclosing.len() >= self.limits.max_depth || out.position() >= self.budget_end {
+            out.guard(|guards, _| guards.type_of(object));
             out.put_array(TRUNCATED);
             return false;
         }
@@ -254,6 +278,7 @@ impl Snapshotter {
             count += 1;
         }
         out.fill_u32(count_at, count as u32);
+        out.guard(|guards, _| guards.close());
         self.enclosing.pop();
     }
 
@@ -297,9 +322,11 @@ impl Snapshotter {
         let mut items = items.take(limit);
         let hides = policy.hides_names() && tag == tag::STRUCT;
         let mut index = 0;
+        out.guard(|guards, _| guards.open_sequence(kind, object));
         self.compound(tag, type_ref, length, out, |this, out| {
             let mut written = 0;
             for item in items.by_ref() {
+                out.guard(|guards, _| guards.item(index));
                 match item {
                     Some(item) => {
                         let field = if hides { special::named_tuple_field(object, index) } else { None };
@@ -346,12 +373,15 @@ impl Snapshotter {
         let type_ref = ty.map_or(types::DICT, |ty| self.names.sequence(ty));
         let limit = self.limits.max_items;
         let hides = policy.hides_names();
+        out.guard(|guards, _| guards.open_dict(object));
         self.compound(tag::SEQ, type_ref, object.dict_len(), out, |this, out| {
             let mut written = 0;
             for (key, value) in object.dict_entries().take(limit) {
+                out.guard(|guards, _| guards.held(key));
                 let action = if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
                 out.put_compound(tag::TUPLE, types::TUPLE, 2);
                 this.value(key, policy, out);
+                out.guard(|guards, _| guards.held(value));
                 this.item(Some(action), value, policy, out);
                 written += 1;
                 if this.ends_early(out) {
@@ -372,9 +402,11 @@ impl Snapshotter {
             (_, false) => self.names.set(object.ty()),
         };
         let limit = self.limits.max_items;
+        out.guard(|guards, _| guards.open_set(object));
         self.compound(tag::SEQ, type_ref, object.set_len(), out, |this, out| {
             let mut written = 0;
             for item in object.set_items().take(limit) {
+                out.guard(|guards, _| guards.held(item));
                 this.value(item, policy, out);
                 written += 1;
                 if this.ends_early(out) {
@@ -387,6 +419,13 @@ impl Snapshotter {
 
     /// A value shown as text: exceptions, functions, classes, modules, enum members.
     fn described(&mut self, object: Obj<'_>, out: &mut impl Target) {
+        out.guard(|guards, _| match object.kind().0 {
+            Kind::Function => guards.function(object),
+            Kind::Type => guards.class(object),
+            Kind::Module => guards.module(object),
+            Kind::Exception => guards.refuse(),
+            _ => guards.enum_member(object),
+        });
         let type_ref = self.names.plain(object.ty());
         self.scratch.clear();
         text::describe(object, &mut self.scratch, self.limits.max_string);
@@ -408,6 +447,7 @@ impl Snapshotter {
                 if let Some(mapping) = proxied_mapping(object)
                     && mapping.kind().0 == Kind::Dict
                 {
+                    out.guard(|guards, _| guards.refuse());
                     return self.dict(Some(object.ty()), mapping, policy, out);
                 }
             }
@@ -417,6 +457,11 @@ impl Snapshotter {
                 }
             }
             _ => {
+                out.guard(|guards, _| match special {
+                    Trait::Method => guards.method(object),
+                    Trait::Generator | Trait::Coroutine | Trait::AsyncGenerator => guards.generator(object),
+                    _ => guards.refuse(),
+                });
                 self.scratch.clear();
                 let mut text = std::mem::take(&mut self.scratch);
                 let described = special::describe(special, object, &mut text, self.limits.max_string);
@@ -456,6 +501,7 @@ impl Snapshotter {
             return;
         }
         let type_ref = self.names.sequence(deque.ty());
+        out.guard(|guards, _| guards.refuse());
         self.compound(tag::SEQ, type_ref, length, out, |this, out| {
             let mut written = 0;
             for item in items.iter().filter_map(Owned::get) {

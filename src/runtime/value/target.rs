@@ -3,8 +3,10 @@
 //! Invariants:
 //! - Both kinds are driven by the same walk, so comparing is exactly as strict as writing again and comparing bytes:
 //!   [`Compare::is_same`] is true if and only if writing would have produced these bytes.
+//! - Writing can note on the way what the bytes depend on ([`Guarded`]); it writes the same.
 //! - Comparing writes nothing. After the first difference it refuses everything, and the walk ends early.
 
+use crate::ffi::guards::Guards;
 use crate::pipeline::layout::Put;
 
 /// See the module docs.
@@ -18,6 +20,66 @@ pub trait Target: Put {
     fn fill_u32(&mut self, at: usize, n: u32);
     /// False: what follows does not matter any more.
     fn goes_on(&self) -> bool;
+    /// Notes what the walk depends on here, where that is wanted; the number is how much of the value was written.
+    #[inline]
+    fn guard(&mut self, note: impl FnOnce(&mut Guards, usize)) {
+        let _ = note;
+    }
+}
+
+/// A buffer, and the guards of what is written into it.
+#[derive(Debug)]
+pub struct Guarded<'a> {
+    out: &'a mut Vec<u8>,
+    guards: &'a mut Guards,
+    start: usize,
+}
+
+impl<'a> Guarded<'a> {
+    pub fn new(out: &'a mut Vec<u8>, guards: &'a mut Guards) -> Self {
+        let start = out.len();
+        Self { out, guards, start }
+    }
+}
+
+impl Put for Guarded<'_> {
+    #[inline]
+    fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        self.out.extend_from_slice(&bytes);
+    }
+    #[inline]
+    fn put_u8(&mut self, n: u8) {
+        self.out.push(n);
+    }
+    #[inline]
+    fn put_bytes(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+}
+
+impl Target for Guarded<'_> {
+    const WRITES: bool = true;
+
+    #[inline]
+    fn position(&self) -> usize {
+        self.out.len()
+    }
+    #[inline]
+    fn reserve_u32(&mut self) -> usize {
+        self.out.reserve_u32()
+    }
+    #[inline]
+    fn fill_u32(&mut self, at: usize, n: u32) {
+        self.out.fill_u32(at, n);
+    }
+    #[inline]
+    fn goes_on(&self) -> bool {
+        true
+    }
+    #[inline]
+    fn guard(&mut self, note: impl FnOnce(&mut Guards, usize)) {
+        note(self.guards, self.out.len() - self.start);
+    }
 }
 
 impl Target for Vec<u8> {

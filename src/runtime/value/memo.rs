@@ -1,0 +1,256 @@
+//! What objects were written as, for as long as it can be proved that they would be written so again.
+//!
+//! Invariants:
+//! - An entry speaks of one address, whoever is there now: its guards tell whether it still reads the same. Nothing is
+//!   kept alive.
+//! - A content has a number that no other content of this thread has; whoever sent the content with that number has
+//!   nothing to send again.
+//! - Memory is bounded by [`MAX_BYTES`]. When that is used up, entries that were not asked for lately make room; if they
+//!   all were, further values are not remembered for a while.
+
+use rustc_hash::FxHashMap;
+
+use super::target::Guarded;
+use super::{Hidden, NamePolicy, Snapshotter};
+use crate::ffi::guards::{Guards, Verdict};
+use crate::ffi::object::{Kind, Obj};
+
+/// Bytes of one thread's memo.
+const MAX_BYTES: usize = 32 * 1024 * 1024;
+
+/// An entry that was not asked for during so many events is old.
+const OLD: u64 = 4096;
+
+/// One value; see the module docs.
+#[derive(Debug, Default)]
+struct Entry {
+    address: usize,
+    policy: usize,
+    /// The event at which it was asked for last.
+    asked: u64,
+    /// The event during which it was found to be right.
+    checked: u64,
+    /// The number of its content; 0: none.
+    content: u64,
+    guards: Guards,
+    bytes: Vec<u8>,
+    /// What was hidden in it.
+    hidden: Hidden,
+}
+
+impl Entry {
+    fn size(&self) -> usize {
+        size_of::<Self>() + self.guards.size() + self.bytes.capacity()
+    }
+}
+
+/// One thread's memo.
+#[derive(Debug, Default)]
+pub struct Memo {
+    entries: Vec<Entry>,
+    places: FxHashMap<(usize, usize), u32>,
+    free: Vec<u32>,
+    used: usize,
+    /// Counts events.
+    now: u64,
+    /// Until this event nothing is added.
+    full_until: u64,
+    contents: u64,
+}
+
+impl Memo {
+    /// Another event: what was checked before may have changed.
+    #[inline]
+    pub fn begin_event(&mut self) {
+        self.now += 1;
+    }
+
+    /// The entry about an object, if there is one; `hint` is where it was last.
+    #[inline]
+    fn find(&mut self, object: Obj<'_>, policy: usize, hint: &mut u32) -> Option<&mut Entry> {
+        let address = object.address();
+        let is_it = |entry: &Entry| entry.address == address && entry.policy == policy;
+        if !self.entries.get(*hint as usize).is_some_and(is_it) {
+            *hint = *self.places.get(&(address, policy))?;
+        }
+        let entry = self.entries.get_mut(*hint as usize).filter(|entry| is_it(entry))?;
+        entry.asked = self.now;
+        Some(entry)
+    }
+
+    /// Brings the entry that [`Memo::find`] found for this object up to date, if that can be done without walking the
+    /// object: the entry with the bytes that it would be written as now.
+    #[inline]
+    fn check(&mut self, object: Obj<'_>, at: u32) -> Option<&Entry> {
+        let entry = self.entries.get_mut(at as usize)?;
+        debug_assert_eq!(entry.address, object.address());
+        if entry.checked != self.now {
+            if entry.content == 0 {
+                return None;
+            }
+            match entry.guards.check(object, &mut entry.bytes) {
+                Verdict::Same => {}
+                Verdict::Renewed => {
+                    self.contents += 1;
+                    entry.content = self.contents;
+                }
+                Verdict::Unknown => return None,
+            }
+            entry.checked = self.now;
+        }
+        Some(entry)
+    }
+
+    /// Room for the guards and bytes of an object, to be given back by [`Memo::put`].
+    fn take(&mut self, object: Obj<'_>, policy: usize, hint: &mut u32) -> Option<Entry> {
+        if self.find(object, policy, hint).is_none() {
+            if self.now < self.full_until {
+                return None;
+            }
+            let entry = Entry { address: object.address(), policy, asked: self.now, ..Entry::default() };
+            let at = match self.free.pop() {
+                Some(at) => at,
+                None => {
+                    self.entries.push(Entry::default());
+                    u32::try_from(self.entries.len() - 1).ok()?
+                }
+            };
+            self.entries[at as usize] = entry;
+            self.places.insert((object.address(), policy), at);
+            *hint = at;
+        }
+        let entry = self.entries.get_mut(*hint as usize)?;
+        self.used -= entry.size().min(self.used);
+        Some(std::mem::take(entry))
+    }
+
+    /// A number for a new content.
+    fn new_content(&mut self) -> u64 {
+        self.contents += 1;
+        self.contents
+    }
+
+    /// Puts an entry that [`Memo::take`] gave back.
+    fn put(&mut self, mut entry: Entry, at: u32) {
+        entry.checked = if entry.content == 0 { 0 } else { self.now };
+        self.used += entry.size();
+        self.entries[at as usize] = entry;
+        if self.used > MAX_BYTES {
+            self.make_room();
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self) {
+        for at in 0..self.entries.len() {
+            let entry = &self.entries[at];
+            if entry.address != 0 && entry.asked + OLD < self.now {
+                self.places.remove(&(entry.address, entry.policy));
+                self.used -= entry.size().min(self.used);
+                self.entries[at] = Entry::default();
+                self.free.push(at as u32);
+            }
+        }
+        if self.used > MAX_BYTES / 2 {
+            self.full_until = self.now + OLD;
+        }
+    }
+}
+
+/// What a reader knows after [`Snapshotter::recall`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recalled {
+    /// The content of this number: it had it, or it was written.
+    Content(u64),
+    /// The value was written, from here on, and is not remembered.
+    Written(usize),
+    /// Nothing was written: the value must be walked.
+    Nothing,
+}
+
+impl Snapshotter {
+    /// Writes a value behind a head, unless the reader has its content, whose number is `known`. `hint` is for this
+    /// function only.
+    pub fn recall(
+        &mut self,
+        object: Obj<'_>,
+        policy: &mut impl NamePolicy,
+        known: u64,
+        hint: &mut u32,
+        head: impl Fn(&mut Vec<u8>),
+        out: &mut Vec<u8>,
+    ) -> Recalled {
+        let Some(identity) = policy.identity() else { return Recalled::Nothing };
+        let start = out.len();
+        if self.memo.find(object, identity, hint).is_some()
+            && let Some(entry) = self.memo.check(object, *hint)
+        {
+            if entry.content == known {
+                return Recalled::Content(known);
+            }
+            head(out);
+            if out.len() + entry.bytes.len() >= self.budget_end {
+                // There is no room for all of it.
+                out.truncate(start);
+                return Recalled::Nothing;
+            }
+            out.extend_from_slice(&entry.bytes);
+            self.hidden.redacted += entry.hidden.redacted;
+            self.hidden.dropped += entry.hidden.dropped;
+            return Recalled::Content(entry.content);
+        }
+        let Some(mut entry) = self.memo.take(object, identity, hint) else { return Recalled::Nothing };
+        head(out);
+        let value_at = out.len();
+        let hidden = self.hidden;
+        entry.guards.begin(object);
+        self.value(object, policy, &mut Guarded::new(out, &mut entry.guards));
+        let written = &out[value_at..];
+        let mut recalled = Recalled::Written(value_at);
+        if !entry.guards.is_complete() || out.len() >= self.budget_end {
+            entry.content = 0;
+        } else {
+            if entry.content == 0 || entry.bytes != written {
+                entry.bytes.clear();
+                entry.bytes.extend_from_slice(written);
+                entry.content = self.memo.new_content();
+                entry.hidden = self.hidden.since(hidden);
+            } else if entry.content == known {
+                out.truncate(start);
+                self.hidden = hidden;
+            }
+            recalled = Recalled::Content(entry.content);
+        }
+        self.memo.put(entry, *hint);
+        recalled
+    }
+
+    /// Writes `object`: a copy of what is remembered, if it is known to be right.
+    #[inline]
+    pub fn write_quickly(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut Vec<u8>) {
+        let is_scalar = matches!(
+            object.common_kind(),
+            Some(Kind::None | Kind::Bool | Kind::Int | Kind::Float | Kind::Str | Kind::Function)
+        );
+        if is_scalar || !self.copy_remembered(object, policy, out) {
+            self.write(object, policy, out);
+        }
+    }
+
+    fn copy_remembered(&mut self, object: Obj<'_>, policy: &impl NamePolicy, out: &mut Vec<u8>) -> bool {
+        let Some(identity) = policy.identity() else { return false };
+        let mut at = u32::MAX;
+        if self.memo.find(object, identity, &mut at).is_none() {
+            return false;
+        }
+        match self.memo.check(object, at) {
+            Some(entry) if out.len() + entry.bytes.len() < self.budget_end => {
+                out.extend_from_slice(&entry.bytes);
+                self.hidden.redacted += entry.hidden.redacted;
+                self.hidden.dropped += entry.hidden.dropped;
+                true
+            }
+            _ => false,
+        }
+    }
+}
