@@ -1,7 +1,8 @@
-//! Python's own streams write past the relay, straight to the original descriptor.
+//! Python's own streams write past what catches the output of others: past a relay, straight to the original
+//! descriptor; into a file that is read back, noting where.
 //!
 //! Invariants:
-//! - What other writers put into the relay's pipe before goes first: the order on the other side is the program's.
+//! - What other writers put into a relay's pipe before goes first: the order on the other side is the program's.
 //! - The result is that of `FileIO.write`: the number written, `None` if it would have to wait, the same exceptions.
 
 use std::os::fd::RawFd;
@@ -11,29 +12,56 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use pyo3::ffi::{self, PyObject};
 
+use super::read_back::{self, ReadBack};
 use super::relay::Relay;
 
-static RELAYS: ArcSwapOption<Vec<Relay>> = ArcSwapOption::const_empty();
+/// What catches output that bypasses Python's streams.
+#[derive(Debug)]
+pub enum Catcher {
+    Relay(Relay),
+    File(ReadBack),
+}
+
+static CATCHERS: ArcSwapOption<Vec<Catcher>> = ArcSwapOption::const_empty();
 
 unsafe extern "C" {
     fn _Py_write(descriptor: RawFd, data: *const std::ffi::c_void, count: usize) -> ffi::Py_ssize_t;
 }
 
-/// The relays in force.
-pub fn publish(relays: Option<Arc<Vec<Relay>>>) {
-    RELAYS.store(relays);
+/// Those in force.
+pub fn publish(catchers: Option<Arc<Vec<Catcher>>>) {
+    CATCHERS.store(catchers);
 }
 
-/// In a forked child the relays go on, but they are not ours.
+/// In a forked child they go on, but they are not ours.
 pub fn forget() {
-    std::mem::forget(RELAYS.swap(None));
+    std::mem::forget(CATCHERS.swap(None));
+}
+
+/// Where the position of a file stands that is read back: to be asked before the program moves it, see [`moved`].
+pub(super) fn position(descriptor: RawFd) -> u64 {
+    read_back::stands_at(descriptor)
+}
+
+/// The program moved the position from where it was `before`.
+pub(super) fn moved(descriptor: RawFd, before: u64) {
+    for catcher in CATCHERS.load().iter().flat_map(|all| all.iter()) {
+        if let Catcher::File(file) = catcher
+            && file.is_behind(descriptor)
+        {
+            file.moved(descriptor, before);
+        }
+    }
 }
 
 /// Writes `data` for the `FileIO` object `file` of `descriptor`. `None` if that is not for us to do; null with an
 /// exception set, or a new reference.
 pub(super) unsafe fn write(file: *mut PyObject, descriptor: RawFd, data: *mut PyObject) -> Option<*mut PyObject> {
-    let relays = RELAYS.load_full()?;
-    let (relay, original) = relays.iter().find_map(|relay| Some((relay, relay.original_of(descriptor)?)))?;
+    let catchers = CATCHERS.load_full()?;
+    let catcher = catchers.iter().find_map(|catcher| match catcher {
+        Catcher::Relay(relay) => Some(Way::Past(relay, relay.original_of(descriptor)?)),
+        Catcher::File(file) => file.is_behind(descriptor).then_some(Way::Into(file)),
+    })?;
     // SAFETY: GIL held, live objects; the view is released before returning. `closed` is a C getter of FileIO.
     unsafe {
         let closed = ffi::PyObject_GetAttrString(file, c"closed".as_ptr());
@@ -49,23 +77,62 @@ pub(super) unsafe fn write(file: *mut PyObject, descriptor: RawFd, data: *mut Py
             ffi::PyErr_Clear();
             return None;
         }
-        let result = if wait(relay, descriptor) {
-            let written = _Py_write(original, view.buf, view.len as usize);
-            if written >= 0 {
-                ffi::PyLong_FromSsize_t(written)
-            } else if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
-                ffi::PyErr_Clear();
-                let none = ffi::Py_None();
-                ffi::Py_INCREF(none);
-                none
-            } else {
-                std::ptr::null_mut()
-            }
-        } else {
-            std::ptr::null_mut()
+        let result = match catcher {
+            Way::Past(relay, original) => past(relay, original, descriptor, &view),
+            Way::Into(file) => into(file, descriptor, &view),
         };
         ffi::PyBuffer_Release(&raw mut view);
         Some(result)
+    }
+}
+
+enum Way<'a> {
+    Past(&'a Relay, RawFd),
+    Into(&'a ReadBack),
+}
+
+/// Writes to the original, once all that was in the pipe has been passed on.
+unsafe fn past(relay: &Relay, original: RawFd, descriptor: RawFd, view: &ffi::Py_buffer) -> *mut PyObject {
+    // SAFETY: GIL held; the view is valid.
+    unsafe {
+        if !wait(relay, descriptor) {
+            return std::ptr::null_mut();
+        }
+        let written = _Py_write(original, view.buf, view.len as usize);
+        if written >= 0 {
+            ffi::PyLong_FromSsize_t(written)
+        } else if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
+            ffi::PyErr_Clear();
+            let none = ffi::Py_None();
+            ffi::Py_INCREF(none);
+            none
+        } else {
+            std::ptr::null_mut()
+        }
+    }
+}
+
+/// Writes to the file itself. Regular files never ask to wait.
+unsafe fn into(file: &ReadBack, descriptor: RawFd, view: &ffi::Py_buffer) -> *mut PyObject {
+    // SAFETY: GIL held but for the write; the view keeps its bytes alive and in place.
+    unsafe {
+        let bytes = if view.len == 0 { &[] } else { std::slice::from_raw_parts(view.buf.cast(), view.len as usize) };
+        loop {
+            let state = ffi::PyEval_SaveThread();
+            let result = file.write(descriptor, bytes);
+            ffi::PyEval_RestoreThread(state);
+            let error = match result {
+                Ok(written) => return ffi::PyLong_FromSize_t(written),
+                Err(error) => error.raw_os_error().unwrap_or(libc::EIO),
+            };
+            if error != libc::EINTR {
+                *libc::__errno_location() = error;
+                return ffi::PyErr_SetFromErrno(ffi::PyExc_OSError);
+            }
+            if ffi::PyErr_CheckSignals() != 0 {
+                return std::ptr::null_mut();
+            }
+        }
     }
 }
 

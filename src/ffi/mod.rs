@@ -11,7 +11,7 @@
 //! | `code` | the extra slot of code objects |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
-//! | `relay`, `direct` | output that bypasses these streams |
+//! | `relay`, `read_back`, `direct` | output that bypasses these streams |
 //! | `stack` | running code without the recorder's frames below it |
 //! | `signals`, `priority`, `disk`, `termination` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
@@ -39,6 +39,8 @@ pub mod probe;
 pub mod process_exit;
 pub mod python_types;
 pub mod quiet_fork;
+#[cfg(target_os = "linux")]
+pub mod read_back;
 #[cfg(unix)]
 pub mod readline;
 #[cfg(target_os = "linux")]

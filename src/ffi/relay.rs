@@ -15,6 +15,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -34,23 +35,49 @@ struct Page {
 pub struct Relay {
     /// The descriptors it stands behind.
     descriptors: Vec<RawFd>,
-    /// The original.
+    /// The original, and what it is: a program may close all descriptors it does not know.
     original: RawFd,
-    /// Device and inode of the pipe.
-    pipe: (u64, u64),
-    page: *mut Page,
+    file: (u64, u64, u32),
+    /// Device, inode and kind of the pipe.
+    pipe: (u64, u64, u32),
+    page: Arc<SharedPage>,
 }
 
-// SAFETY: descriptors are numbers, and the page holds atomics only.
-unsafe impl Send for Relay {}
+/// The page, mapped for as long as somebody looks at it.
+#[derive(Debug)]
+struct SharedPage(*mut Page);
+
+// SAFETY: the page holds atomics only.
+unsafe impl Send for SharedPage {}
 // SAFETY: as above.
-unsafe impl Sync for Relay {}
+unsafe impl Sync for SharedPage {}
+
+impl std::ops::Deref for SharedPage {
+    type Target = Page;
+
+    fn deref(&self) -> &Page {
+        // SAFETY: mapped, and zeroed, until `self` is dropped.
+        unsafe { &*self.0 }
+    }
+}
+
+impl Drop for SharedPage {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `start`; nobody refers to it any more.
+        unsafe { libc::munmap(self.0.cast(), PAGE) };
+    }
+}
 
 /// Where the copies arrive.
 #[derive(Debug)]
 pub struct Copies {
     pipe: RawFd,
+    /// What that is, see `Relay::file`.
+    kind: (u64, u64, u32),
     process: libc::pid_t,
+    page: Arc<SharedPage>,
+    /// Bytes that nobody took, as far as they were told.
+    told: u64,
 }
 
 /// Room for copies while the recorder is busy.
@@ -62,7 +89,7 @@ fn checked(result: libc::c_int) -> io::Result<libc::c_int> {
 }
 
 /// Device, inode and kind of what a descriptor refers to.
-fn identity(descriptor: RawFd) -> Option<(u64, u64, u32)> {
+pub(super) fn identity(descriptor: RawFd) -> Option<(u64, u64, u32)> {
     let mut status = std::mem::MaybeUninit::<libc::stat>::uninit();
     // SAFETY: `fstat` fills the struct when it returns 0.
     unsafe {
@@ -78,10 +105,16 @@ pub fn is_same(a: RawFd, b: RawFd) -> bool {
     identity(a).is_some_and(|known| identity(b) == Some(known))
 }
 
-/// Whether a relay may stand behind this descriptor: a pipe or a socket. A terminal must stay one for those who write
-/// to it, and a file must stay one for those who seek in it.
+/// Whether a relay may stand behind this descriptor: a pipe, a socket, or a device such as `/dev/null`. A terminal must
+/// stay one for those who write to it; a file must stay one for those who seek in it, and is read instead.
 pub fn can_relay(descriptor: RawFd) -> bool {
-    identity(descriptor).is_some_and(|(_, _, kind)| kind == libc::S_IFIFO || kind == libc::S_IFSOCK)
+    // SAFETY: asks a question about a number.
+    let is_terminal = || unsafe { libc::isatty(descriptor) } == 1;
+    identity(descriptor).is_some_and(|(_, _, kind)| match kind {
+        libc::S_IFIFO | libc::S_IFSOCK => true,
+        libc::S_IFCHR => !is_terminal(),
+        _ => false,
+    })
 }
 
 fn pipe(flags: libc::c_int) -> io::Result<(RawFd, RawFd)> {
@@ -91,7 +124,7 @@ fn pipe(flags: libc::c_int) -> io::Result<(RawFd, RawFd)> {
     Ok((ends[0], ends[1]))
 }
 
-fn close(descriptor: RawFd) {
+pub(super) fn close(descriptor: RawFd) {
     // SAFETY: a descriptor of ours.
     unsafe { libc::close(descriptor) };
 }
@@ -123,29 +156,32 @@ impl Relay {
             if page == libc::MAP_FAILED {
                 return Err(io::Error::last_os_error());
             }
-            let page = page.cast::<Page>();
+            let page = Arc::new(SharedPage(page.cast::<Page>()));
             // Without an exit signal, and without the handlers of `fork`: the program must not notice.
             let process = libc::syscall(libc::SYS_clone, 0, 0, 0, 0, 0);
             if process == 0 {
-                relay(input, original, copy, page);
+                relay(input, original, copy, page.0);
             }
             let process = checked(process as libc::c_int)?;
-            let pipe = identity(entrance).map_or((0, 0), |(device, inode, _)| (device, inode));
+            let what = |descriptor| identity(descriptor).unwrap_or_default();
+            let (pipe, file, kind) = (what(entrance), what(original), what(copies));
             for &descriptor in &descriptors {
                 checked(libc::dup2(entrance, descriptor))?;
             }
             for descriptor in [input, entrance, copy] {
                 close(descriptor);
             }
-            Ok((Self { descriptors, original, pipe, page }, Copies { pipe: copies, process }))
+            let copies = Copies { pipe: copies, kind, process, page: Arc::clone(&page), told: 0 };
+            Ok((Self { descriptors, original, file, pipe, page }, copies))
         }
     }
 
-    /// The original descriptor, if the relay still stands behind `descriptor`: the program may have put something else
-    /// there.
+    /// The original descriptor, if the relay still stands behind `descriptor`, and the original is still open: the
+    /// program may have put something else in their places.
     pub fn original_of(&self, descriptor: RawFd) -> Option<RawFd> {
         let is_ours = self.descriptors.contains(&descriptor)
-            && identity(descriptor).is_some_and(|(device, inode, _)| (device, inode) == self.pipe);
+            && identity(descriptor) == Some(self.pipe)
+            && identity(self.original) == Some(self.file);
         is_ours.then_some(self.original)
     }
 
@@ -153,8 +189,7 @@ impl Relay {
     pub fn is_drained(&self, descriptor: RawFd) -> bool {
         // The order matters: what is not in the pipe any more was taken while `busy` was set.
         let empty = waiting_in(descriptor) == 0;
-        // SAFETY: the page is mapped for as long as `self` lives.
-        if empty && unsafe { (*self.page).busy.load(Ordering::SeqCst) } == 0 {
+        if empty && self.page.busy.load(Ordering::SeqCst) == 0 {
             return true;
         }
         let mut state = libc::pollfd { fd: descriptor, events: libc::POLLOUT, revents: 0 };
@@ -163,10 +198,9 @@ impl Relay {
         state.revents & libc::POLLERR != 0
     }
 
-    /// Bytes handed over as copies, and bytes nobody took.
-    pub fn copied(&self) -> (u64, u64) {
-        // SAFETY: as above.
-        unsafe { ((*self.page).copied.load(Ordering::SeqCst), (*self.page).dropped.load(Ordering::SeqCst)) }
+    /// Bytes handed over as copies.
+    pub fn copied(&self) -> u64 {
+        self.page.copied.load(Ordering::SeqCst)
     }
 
     /// Puts the original back, once what was written has been passed on. Call it without the GIL.
@@ -191,16 +225,25 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        close(self.original);
-        // SAFETY: mapped by `start`; nobody refers to it any more.
-        unsafe { libc::munmap(self.page.cast(), PAGE) };
+        if identity(self.original) == Some(self.file) {
+            close(self.original);
+        }
     }
 }
 
 impl Copies {
+    /// Bytes that nobody took, since this was asked last.
+    pub fn dropped(&mut self) -> u64 {
+        let all = self.page.dropped.load(Ordering::SeqCst);
+        all - std::mem::replace(&mut self.told, all)
+    }
+
     /// Waits for copies; 0 when there will be none any more.
     pub fn read(&self, buffer: &mut [u8]) -> usize {
         loop {
+            if identity(self.pipe) != Some(self.kind) {
+                return 0;
+            }
             // SAFETY: a valid buffer.
             let count = unsafe { libc::read(self.pipe, buffer.as_mut_ptr().cast(), buffer.len()) };
             if count >= 0 || io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
@@ -213,7 +256,9 @@ impl Copies {
 impl Drop for Copies {
     /// The relay has ended, or copies nothing any more.
     fn drop(&mut self) {
-        close(self.pipe);
+        if identity(self.pipe) == Some(self.kind) {
+            close(self.pipe);
+        }
         // SAFETY: our own child; it is not waited for if it still runs.
         unsafe { libc::waitpid(self.process, std::ptr::null_mut(), libc::__WCLONE) };
     }

@@ -54,7 +54,7 @@ struct Watched {
     stream: u8,
     layer: Layer,
     native: bool,
-    /// The descriptor whose relay it writes past, 0 for none.
+    /// The descriptor whose catcher it writes past, 0 for none.
     direct: i32,
     methods: [*mut PyObject; METHODS.len()],
 }
@@ -133,7 +133,7 @@ pub fn watch(object: &Bound<'_, PyAny>, stream: u8, layer: Layer) -> PyResult<()
     Ok(())
 }
 
-/// Lets a `FileIO` object write past the relay behind `descriptor`.
+/// Lets a `FileIO` object write past what catches the output of others at `descriptor`.
 ///
 /// # Errors
 /// The object cannot be watched.
@@ -268,7 +268,7 @@ unsafe fn forward(
     }
 }
 
-/// The stream's own method, or the way past the relay.
+/// The stream's own method, or the way past the catcher.
 unsafe fn call(
     index: usize,
     found: &Found,
@@ -286,6 +286,14 @@ unsafe fn call(
             && names.is_null()
             && let Some(result) = super::direct::write(object, found.direct, *args)
         {
+            return result;
+        }
+        #[cfg(target_os = "linux")]
+        if found.direct > 0 && METHODS[index].1 == Act::Shield {
+            // A seek: where the file is read back, nothing was written by that.
+            let before = super::direct::position(found.direct);
+            let result = forward(found.method, object, args, count, names);
+            super::direct::moved(found.direct, before);
             return result;
         }
         let _ = index;

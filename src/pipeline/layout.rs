@@ -75,6 +75,9 @@ pub mod output {
     pub const STDERR: u8 = 1;
     pub const STDIN: u8 = 2;
 
+    /// Names of these streams.
+    pub const NAMES: [&str; 3] = ["stdout", "stderr", "stdin"];
+
     /// The chunk ends with a newline.
     pub const NEWLINE: u8 = 1;
     /// The program flushed the stream after it.

@@ -5,7 +5,7 @@
 //! - What waits here is bounded; what does not fit is counted.
 
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,71 +13,119 @@ use pyo3::prelude::*;
 
 use super::Sink;
 use super::observe;
+use crate::ffi::direct::{self, Catcher};
+use crate::ffi::read_back::ReadBack;
 use crate::ffi::relay::{Copies, Relay, can_relay, is_same};
-use crate::ffi::{direct, signals, stream};
+use crate::ffi::{signals, stream};
 use crate::pipeline::layout::output;
 
 /// Bytes that may wait for a thread to record them.
 const MOST_WAITING: usize = 16 * 1024 * 1024;
-/// How long the end of a session waits for a reader of the program's output.
+/// Bytes that are handed over at a time.
+const PIECE: usize = 64 * 1024;
+/// How long the end of a session waits for a reader of the program's output, and for what is still to be recorded.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How often files are looked at: while there is output, and at rest.
+const LOOKS: [Duration; 2] = [Duration::from_millis(2), Duration::from_millis(20)];
 
 /// Copies that no thread has recorded yet.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
-    dropped: [AtomicU64; 2],
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
-    chunks: Vec<(u8, Vec<u8>)>,
+    pieces: Vec<(u8, Piece)>,
     bytes: usize,
 }
 
+/// What was seen at a descriptor.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Piece {
+    Bytes(Vec<u8>),
+    /// So many bytes were too many.
+    Lost(u64),
+}
+
 impl Queue {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn has_room(&self) -> bool {
+        self.lock().bytes + PIECE <= MOST_WAITING
+    }
+
     fn push(&self, stream: u8, bytes: &[u8]) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.lock();
         if waiting.bytes + bytes.len() > MOST_WAITING {
-            if let Some(dropped) = self.dropped.get(usize::from(stream)) {
-                dropped.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            }
-            return;
+            waiting.lose(stream, bytes.len() as u64);
+        } else if !bytes.is_empty() {
+            waiting.bytes += bytes.len();
+            waiting.pieces.push((stream, Piece::Bytes(bytes.to_vec())));
         }
-        waiting.bytes += bytes.len();
-        waiting.chunks.push((stream, bytes.to_vec()));
         observe::COPIES_WAIT.store(true, Ordering::Relaxed);
     }
 
+    fn lose(&self, stream: u8, count: u64) {
+        if count > 0 {
+            self.lock().lose(stream, count);
+            observe::COPIES_WAIT.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// Everything that waits.
-    pub fn take(&self) -> Vec<(u8, Vec<u8>)> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn take(&self) -> Vec<(u8, Piece)> {
+        let mut waiting = self.lock();
         observe::COPIES_WAIT.store(false, Ordering::Relaxed);
         waiting.bytes = 0;
-        std::mem::take(&mut waiting.chunks)
+        std::mem::take(&mut waiting.pieces)
     }
 }
 
-/// The relays of a session.
+impl Waiting {
+    fn lose(&mut self, stream: u8, count: u64) {
+        match self.pieces.last_mut() {
+            Some((last, Piece::Lost(lost))) if *last == stream => *lost += count,
+            _ => self.pieces.push((stream, Piece::Lost(count))),
+        }
+    }
+}
+
+/// What catches the output of a session.
 #[derive(Debug)]
 pub struct Mirror {
-    relays: Arc<Vec<Relay>>,
-    /// The stream of each, and the bytes of it that arrived.
+    catchers: Arc<Vec<Catcher>>,
+    /// The stream of each, and the bytes that arrived from it.
     received: Vec<(u8, Arc<AtomicU64>)>,
+    /// The files are looked at no more.
+    ended: Arc<AtomicBool>,
     sink: Arc<Sink>,
 }
 
 impl Mirror {
-    /// Puts relays behind the standard descriptors that can have one.
+    /// Catches what is written to the standard descriptors, where that is possible.
     pub fn start(py: Python<'_>, sink: &Arc<Sink>) -> Option<Self> {
         let mut groups = Vec::new();
         let wanted = |descriptor: RawFd| {
             let stream = if descriptor == 1 { output::STDOUT } else { output::STDERR };
-            (sink.wants(stream) && can_relay(descriptor)).then_some((stream, vec![descriptor]))
+            if !sink.wants(stream) {
+                return None;
+            }
+            let possible = can_relay(descriptor) || ReadBack::is_possible(descriptor);
+            if !possible {
+                tracing::info!(
+                    "descriptor {descriptor} is a terminal or closed: of what is written there, the output of Python's \
+                     streams is recorded, that of C code and child processes is not; send it to a pipe or a file to \
+                     have it recorded"
+                );
+            }
+            possible.then_some((stream, vec![descriptor]))
         };
         groups.extend(wanted(1));
         match wanted(2) {
-            // One relay for both keeps their order.
+            // One for both keeps their order.
             Some(_) if !groups.is_empty() && is_same(1, 2) => groups[0].1.push(2),
             other => groups.extend(other),
         }
@@ -89,54 +137,110 @@ impl Mirror {
                 let _ = stream.call_method0("flush");
             }
         }
-        let (mut relays, mut received) = (Vec::new(), Vec::new());
+        let (mut catchers, mut received) = (Vec::new(), Vec::new());
         for (stream, descriptors) in groups {
-            match Relay::start(descriptors) {
-                Ok((relay, copies)) => {
-                    let count = Arc::new(AtomicU64::new(0));
+            let count = Arc::new(AtomicU64::new(0));
+            let started = if can_relay(descriptors[0]) {
+                Relay::start(descriptors).map(|(relay, copies)| {
                     collect(copies, stream, Arc::clone(&sink.queue), Arc::clone(&count));
-                    relays.push(relay);
+                    Catcher::Relay(relay)
+                })
+            } else {
+                ReadBack::start(descriptors).map(Catcher::File)
+            };
+            match started {
+                Ok(catcher) => {
+                    catchers.push(catcher);
                     received.push((stream, count));
                 }
                 Err(error) => tracing::info!(%error, "output past Python's streams is not recorded"),
             }
         }
-        if relays.is_empty() {
+        if catchers.is_empty() {
             return None;
         }
-        let relays = Arc::new(relays);
-        direct::publish(Some(Arc::clone(&relays)));
+        let this = Self { catchers: Arc::new(catchers), received, ended: Arc::default(), sink: Arc::clone(sink) };
+        direct::publish(Some(Arc::clone(&this.catchers)));
         if let Err(error) = write_directly(py) {
-            tracing::info!(%error, "a stream of Python's goes through the relay");
+            tracing::info!(%error, "a stream of Python's is not told apart from what bypasses them");
         }
-        Some(Self { relays, received, sink: Arc::clone(sink) })
+        if this.catchers.iter().any(|catcher| matches!(catcher, Catcher::File(_))) {
+            this.follow_files();
+        }
+        Some(this)
+    }
+
+    /// Looks at the files now and then, on a thread of its own.
+    fn follow_files(&self) {
+        let (catchers, queue) = (Arc::clone(&self.catchers), Arc::clone(&self.sink.queue));
+        let streams: Vec<u8> = self.received.iter().map(|(stream, _)| *stream).collect();
+        let ended = Arc::clone(&self.ended);
+        spawn(move || {
+            let mut buffer = vec![0; PIECE];
+            while !ended.load(Ordering::SeqCst) {
+                let found = read_files(&catchers, &streams, &queue, &mut buffer);
+                std::thread::sleep(LOOKS[usize::from(!found)]);
+            }
+        });
     }
 
     /// Puts the descriptors back and records what arrived. Call it before the streams are given back.
     pub fn finish(&self, py: Python<'_>) {
+        let deadline = Instant::now() + PATIENCE;
         py.detach(|| {
-            let deadline = Instant::now() + PATIENCE;
-            for (relay, (_, received)) in self.relays.iter().zip(&self.received) {
+            for (catcher, (_, received)) in self.catchers.iter().zip(&self.received) {
+                let Catcher::Relay(relay) = catcher else { continue };
                 relay.restore(PATIENCE);
-                while received.load(Ordering::SeqCst) < relay.copied().0 && Instant::now() < deadline {
+                while received.load(Ordering::SeqCst) < relay.copied() && Instant::now() < deadline {
                     std::thread::sleep(Duration::from_micros(100));
                 }
             }
         });
+        self.ended.store(true, Ordering::SeqCst);
+        self.read_the_rest(py, deadline);
         direct::publish(None);
         observe::record_copies(&self.sink);
-        for (relay, (stream, _)) in self.relays.iter().zip(&self.received) {
-            let dropped = self.sink.queue.dropped.get(usize::from(*stream)).map_or(0, |n| n.load(Ordering::Relaxed));
-            let lost = relay.copied().1 + dropped;
-            self.sink.shared.stats.io.count_cut(*stream, usize::try_from(lost).unwrap_or(usize::MAX));
+    }
+
+    /// What is in the files still: the queue takes so much at a time.
+    fn read_the_rest(&self, py: Python<'_>, deadline: Instant) {
+        let streams: Vec<u8> = self.received.iter().map(|(stream, _)| *stream).collect();
+        let mut buffer = vec![0; PIECE];
+        while py.detach(|| read_files(&self.catchers, &streams, &self.sink.queue, &mut buffer)) {
+            observe::record_copies(&self.sink);
+            if Instant::now() >= deadline {
+                for (catcher, stream) in self.catchers.iter().zip(&streams) {
+                    if let Catcher::File(file) = catcher {
+                        self.sink.queue.lose(*stream, file.left());
+                    }
+                }
+                return;
+            }
         }
     }
 
-    /// In a forked child: its output goes on through the relay; the rest is its parent's.
+    /// In a forked child: its output goes on as its parent's; the rest is its parent's.
     pub fn abandon(self) {
         direct::forget();
         std::mem::forget(self);
     }
+}
+
+/// Takes what is new in files, as far as there is room. Whether there was any.
+fn read_files(catchers: &[Catcher], streams: &[u8], queue: &Queue, buffer: &mut [u8]) -> bool {
+    let mut found = false;
+    for (catcher, stream) in catchers.iter().zip(streams) {
+        let Catcher::File(file) = catcher else { continue };
+        while queue.has_room() {
+            let count = file.read(buffer);
+            if count == 0 {
+                break;
+            }
+            found = true;
+            queue.push(*stream, &buffer[..count]);
+        }
+    }
+    found
 }
 
 /// The files below Python's own streams write past the relay.
@@ -159,21 +263,50 @@ fn write_directly(py: Python<'_>) -> PyResult<()> {
     Ok(())
 }
 
-fn collect(copies: Copies, stream: u8, queue: Arc<Queue>, received: Arc<AtomicU64>) {
-    let work = move || {
-        let mut buffer = vec![0; 64 * 1024];
+fn collect(mut copies: Copies, stream: u8, queue: Arc<Queue>, received: Arc<AtomicU64>) {
+    spawn(move || {
+        let mut buffer = vec![0; PIECE];
         loop {
             let count = copies.read(&mut buffer);
+            // What nobody took came after what was taken.
+            let dropped = copies.dropped();
+            queue.push(stream, &buffer[..count]);
+            queue.lose(stream, dropped);
+            received.fetch_add(count as u64, Ordering::SeqCst);
             if count == 0 {
                 return;
             }
-            queue.push(stream, &buffer[..count]);
-            received.fetch_add(count as u64, Ordering::SeqCst);
         }
-    };
+    });
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) {
     let spawned =
         signals::with_signals_blocked(|| std::thread::Builder::new().name("codetracer-mirror".into()).spawn(work));
     if let Err(error) = spawned {
         tracing::info!(%error, "output past Python's streams is not recorded");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_counted_where_it_is_missing() {
+        let queue = Queue::default();
+        let block = vec![b'x'; MOST_WAITING / 2];
+        for _ in 0..2 {
+            queue.push(0, &block);
+        }
+        assert!(!queue.has_room());
+        queue.push(0, b"12345");
+        queue.lose(0, 3);
+        queue.lose(1, 4);
+        let pieces = queue.take();
+        assert_eq!(pieces[2..], [(0, Piece::Lost(8)), (1, Piece::Lost(4))]);
+        assert!(queue.has_room());
+        queue.push(0, b"12345");
+        assert_eq!(queue.take(), [(0, Piece::Bytes(b"12345".to_vec()))]);
     }
 }

@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwapOption;
 
 use super::decode::Decoder;
+#[cfg(target_os = "linux")]
+use super::mirror::Piece;
 use super::totals::{Budget, Limits, cut};
 use crate::ffi::object::Text;
 use crate::logging;
@@ -147,7 +149,15 @@ impl Sink {
     /// Records what was copied at the descriptors: who wrote it is not known.
     #[cfg(target_os = "linux")]
     fn drain_into(&self, recorder: &mut ThreadRecorder) {
-        for (stream, bytes) in self.queue.take() {
+        for (stream, piece) in self.queue.take() {
+            let bytes = match piece {
+                Piece::Bytes(bytes) => bytes,
+                Piece::Lost(count) => {
+                    self.shared.stats.io.count_cut(stream, usize::try_from(count).unwrap_or(usize::MAX));
+                    recorder.output_missing(stream, count);
+                    continue;
+                }
+            };
             let Some(decoder) = self.copy_decoders.get(usize::from(stream)) else { continue };
             let mut text = String::new();
             let escaped = decoder.lock().unwrap_or_else(PoisonError::into_inner).push(&bytes, &mut text);

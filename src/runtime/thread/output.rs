@@ -6,8 +6,10 @@
 
 use std::sync::Arc;
 
+use runtime_tracing::EventLogKind;
+
 use super::ThreadRecorder;
-use crate::pipeline::layout::output;
+use crate::pipeline::layout::{Put, output, record};
 use crate::runtime::io_capture::batch::Origin;
 use crate::runtime::io_capture::observe;
 use crate::runtime::tracer::shared::Shared;
@@ -54,6 +56,17 @@ impl ThreadRecorder {
             flags
         });
         self.end_output(output::MIRROR);
+    }
+
+    /// Marks where output was seen at a descriptor, but was too much to be recorded.
+    pub fn output_missing(&mut self, stream: u8, count: u64) {
+        self.end_output(output::STEP_BOUNDARY);
+        let name = output::NAMES.get(usize::from(stream)).copied().unwrap_or_default();
+        self.out.put_u8(record::EVENT);
+        self.out.put_u8(EventLogKind::TraceLogEvent as u8);
+        self.out.put_text(&format!(r#"{{"kind":"lost","cause":"mirror_full","stream":"{name}","bytes":{count}}}"#));
+        self.out.put_text(&format!("{count} bytes of {name} are not recorded here: they came faster than that"));
+        self.publish();
     }
 
     /// The program flushed this stream: its chunk is complete.

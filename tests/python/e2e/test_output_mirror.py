@@ -21,6 +21,8 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the mirror exis
 Write = Callable[..., Path]
 Record = Callable[..., Recording]
 
+LOG_EVENT = 12
+
 OPTIONS = ["--io-capture", "proxies+fd", "--propagate-script-exit"]
 
 
@@ -131,6 +133,53 @@ def test_100_megabytes_arrive_byte_for_byte(write: Write, tmp_path: Path) -> Non
         digests.append((size, digest.hexdigest()))
     assert digests[0] == digests[1]
     assert digests[0][0] > 100_000_000
+
+
+def test_what_is_too_much_is_marked_where_it_is_missing_and_counted(write: Write, tmp_path: Path) -> None:
+    script = write(
+        """\
+        import subprocess
+        print("before", flush=True)
+        subprocess.run(["head", "-c", "30000000", "/dev/zero"], check=True)
+        print("after", flush=True)
+        """
+    )
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*command(out), str(script)], stdout=subprocess.PIPE, env=environment(), timeout=TIMEOUT, check=True
+    )
+    assert done.stdout == b"before\n" + bytes(30_000_000) + b"after\n"
+    trace = Trace(out)
+    marks = [json.loads(output.metadata) for output in trace.main.outputs if output.kind == LOG_EVENT]
+    assert {(mark["kind"], mark["cause"], mark["stream"]) for mark in marks} == {("lost", "mirror_full", "stdout")}
+    missing = sum(mark["bytes"] for mark in marks)
+    assert missing >= 10_000_000
+    assert len(mirrored(trace)) + missing == 30_000_000
+    assert trace.metadata["trace_filter"]["stats"]["io"]["stdout"]["cut"] == missing
+
+
+def test_a_reader_that_holds_back_holds_the_program_back_and_loses_nothing(write: Write, tmp_path: Path) -> None:
+    script = write(
+        """\
+        import os, sys
+        for number in range(2000):
+            os.write(1, b"%d " % number * 50)
+            print(number, "x" * 300, flush=True)
+        """
+    )
+    plain = subprocess.run([sys.executable, script], stdout=subprocess.PIPE, env=environment(), check=True)
+    with subprocess.Popen(
+        [*command(tmp_path / "out"), script], stdout=subprocess.PIPE, env=environment(), bufsize=0
+    ) as child:
+        assert child.stdout is not None
+        content = child.stdout.read(1000)
+        # Pipes and the relay hold less than the program writes.
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1)
+        while data := child.stdout.read(1 << 16):
+            content += data
+        assert child.wait(TIMEOUT) == 0
+    assert content == plain.stdout
 
 
 @pytest.mark.parametrize(
