@@ -4,6 +4,7 @@
 //! - A [`CodeObjectWrapper`] borrows the code object for the length of one callback.
 //! - Reading its attributes goes through CPython's own C getters of an exact `code` object: no Python code runs.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCode, PyTuple};
 
@@ -15,12 +16,17 @@ pub struct CodeObjectWrapper<'a> {
     object: ffi::object::Obj<'a>,
 }
 
-/// The attributes of a code object that decide how it is recorded.
+/// What a code object is called: filters decide by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CodeAttributes {
+pub struct CodeNames {
     pub filename: String,
     pub qualname: String,
     pub name: String,
+}
+
+/// What is known of a code object besides its names; only that of recorded code is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CodeSignature {
     pub first_line: u32,
     pub flags: u32,
     pub argcount: usize,
@@ -50,24 +56,32 @@ impl<'a> CodeObjectWrapper<'a> {
         Ok(ffi::bound(py, self.object).cast_into::<PyCode>()?)
     }
 
-    /// Reads the attributes.
+    /// Reads the names.
     ///
     /// # Errors
     /// Only if memory runs out.
-    pub fn attributes(self, py: Python<'_>) -> PyResult<CodeAttributes> {
+    pub fn names(self, py: Python<'_>) -> PyResult<CodeNames> {
         let code = ffi::bound(py, self.object);
-        let text = |name: &str| -> PyResult<String> {
-            let value = code.getattr(name)?;
-            Ok(ffi::with_obj(&value, ffi::object::lossy))
-        };
-        Ok(CodeAttributes {
-            filename: text("co_filename")?,
-            qualname: text("co_qualname")?,
-            name: text("co_name")?,
-            first_line: code.getattr("co_firstlineno")?.extract::<i64>()?.clamp(0, i64::from(u32::MAX)) as u32,
-            flags: code.getattr("co_flags")?.extract()?,
-            argcount: code.getattr("co_argcount")?.extract()?,
-            kwonly_count: code.getattr("co_kwonlyargcount")?.extract()?,
+        let text = |value: PyResult<Bound<'_, PyAny>>| Ok::<_, PyErr>(ffi::with_obj(&value?, ffi::object::lossy));
+        Ok(CodeNames {
+            filename: text(code.getattr(intern!(py, "co_filename")))?,
+            qualname: text(code.getattr(intern!(py, "co_qualname")))?,
+            name: text(code.getattr(intern!(py, "co_name")))?,
+        })
+    }
+
+    /// Reads the rest.
+    ///
+    /// # Errors
+    /// Only if memory runs out.
+    pub fn signature(self, py: Python<'_>) -> PyResult<CodeSignature> {
+        let code = ffi::bound(py, self.object);
+        let first_line: i64 = code.getattr(intern!(py, "co_firstlineno"))?.extract()?;
+        Ok(CodeSignature {
+            first_line: first_line.clamp(0, i64::from(u32::MAX)) as u32,
+            flags: code.getattr(intern!(py, "co_flags"))?.extract()?,
+            argcount: code.getattr(intern!(py, "co_argcount"))?.extract()?,
+            kwonly_count: code.getattr(intern!(py, "co_kwonlyargcount"))?.extract()?,
         })
     }
 

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 
 use super::bootstrap::{filters, metadata};
 use crate::errors::RecorderResult;
-use crate::runtime::tracer::filtering::module_name_from_path;
+use crate::runtime::tracer::paths::module_name_from_path;
 use crate::trace_filter::{Framework, Scope, TraceFilterEngine};
 
 /// The code that is asked about.

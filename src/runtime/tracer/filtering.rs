@@ -4,7 +4,7 @@
 //! - One decision per code object and session, kept in its extra slot; an event costs one load.
 //! - Names are matched here, once; an event looks at actions only.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -12,13 +12,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use rustc_hash::FxHashSet;
 
+use super::paths::{absolute, module_name_from_path};
 use super::shared::Shared;
 use crate::errors::RecorderError;
 use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::ffi::object::{Kind, Obj, lossy};
 use crate::monitoring::CodeObjectWrapper;
-use crate::monitoring::code::CodeAttributes;
+use crate::monitoring::code::{CodeNames, CodeSignature};
 use crate::pipeline::tables::CodeInfo;
 use crate::policy::model::Globals;
 use crate::runtime::code_entry::{CodeEntry, FixedSlot, Gatekeeper, GlobalSlot, Namespace, Parameter, TracedCode};
@@ -110,10 +111,10 @@ fn decide_with<'a>(
     module: Option<String>,
 ) -> Result<&'a CodeEntry, Box<RecorderError>> {
     let unreadable = |error| crate::bug!(FrameIntrospectionFailed, "cannot read a code object: {error}");
-    let attributes = code.attributes(py).map_err(unreadable)?;
-    let path = absolute(&shared.cwd, Path::new(&attributes.filename));
+    let names = code.names(py).map_err(unreadable)?;
+    let path = absolute(&shared.cwd, Path::new(&names.filename));
     let activates = shared.gate.is_activated_by(&path);
-    let traced = decide_now(py, shared, code, &attributes, &path, module).map_err(unreadable)?;
+    let traced = decide_now(py, shared, code, &names, &path, module).map_err(unreadable)?;
     if traced.is_none() {
         shared.stats.scopes_skipped.fetch_add(1, Ordering::Relaxed);
     }
@@ -191,27 +192,29 @@ fn decide_now(
     py: Python<'_>,
     shared: &Shared,
     code: CodeObjectWrapper<'_>,
-    attributes: &CodeAttributes,
+    names: &CodeNames,
     path: &Path,
     module: Option<String>,
 ) -> PyResult<Option<TracedCode>> {
-    if attributes.filename.starts_with('<') && attributes.filename.ends_with('>') {
+    if names.filename.starts_with('<') && names.filename.ends_with('>') {
         return Ok(None);
     }
     let path_text = path.to_string_lossy().into_owned();
     let module = if shared.module_name_from_globals { module } else { None }
         .or_else(|| module_name_from_path(&shared.search_path, path));
-    let name = match (&module, attributes.name.as_str()) {
+    let name = match (&module, names.name.as_str()) {
         (Some(module), "<module>") => format!("<{module}>"),
-        _ => attributes.qualname.clone(),
+        _ => names.qualname.clone(),
     };
     let resolution = shared.engine.resolve(&Scope { module: module.as_deref(), path: &path_text, qualname: &name });
     if resolution.exec() == ExecDecision::Skip {
         return Ok(None);
     }
-    let (fixed, fixed_names) = fixed_slots(py, code, attributes, &resolution)?;
-    let (globals, global_names) = global_slots(py, shared, code, attributes, &resolution)?;
-    let order = parameters(attributes);
+    let signature = code.signature(py)?;
+    let is_module = names.name == "<module>";
+    let order = parameters(&signature);
+    let (fixed, fixed_names) = fixed_slots(py, code, order.len(), &resolution)?;
+    let (globals, global_names) = global_slots(py, shared, code, is_module, &resolution)?;
     let parameter = |&slot: &u16| {
         let index = usize::from(slot);
         let action = resolution.variable_action(ValueKind::Argument, &fixed_names[index]);
@@ -220,15 +223,15 @@ fn decide_now(
     let parameters = order.iter().map(parameter).collect();
     let id = shared.tables.add_code(CodeInfo {
         path: path_text,
-        first_line: attributes.first_line,
+        first_line: signature.first_line,
         name,
         variables: fixed_names.into_iter().chain(global_names).collect(),
         parameters: order,
     });
-    let namespace = match (attributes.flags & CO_OPTIMIZED != 0, shared.globals) {
+    let namespace = match (signature.flags & CO_OPTIMIZED != 0, shared.globals) {
         (true, Globals::All) => Namespace::AllGlobals,
         (true, _) => Namespace::None,
-        (false, _) if attributes.name == "<module>" => Namespace::Module,
+        (false, _) if is_module => Namespace::Module,
         (false, _) => Namespace::Local,
     };
     Ok(Some(TracedCode {
@@ -245,17 +248,17 @@ fn decide_now(
     }))
 }
 
-fn parameters(attributes: &CodeAttributes) -> Vec<u16> {
+fn parameters(signature: &CodeSignature) -> Vec<u16> {
     // Fast slots: positional, keyword-only, *args, **kwargs; a signature shows *args before the keyword-only ones.
-    let (positional, keyword_only) = (attributes.argcount, attributes.kwonly_count);
+    let (positional, keyword_only) = (signature.argcount, signature.kwonly_count);
     let mut order: Vec<usize> = (0..positional).collect();
     let mut next = positional + keyword_only;
-    if attributes.flags & CO_VARARGS != 0 {
+    if signature.flags & CO_VARARGS != 0 {
         order.push(next);
         next += 1;
     }
     order.extend(positional..positional + keyword_only);
-    if attributes.flags & CO_VARKEYWORDS != 0 {
+    if signature.flags & CO_VARKEYWORDS != 0 {
         order.push(next);
     }
     order.into_iter().filter_map(|index| u16::try_from(index).ok()).collect()
@@ -266,10 +269,9 @@ type Slots<T> = (Box<[T]>, Vec<String>);
 fn fixed_slots(
     py: Python<'_>,
     code: CodeObjectWrapper<'_>,
-    attributes: &CodeAttributes,
+    parameter_count: usize,
     resolution: &ScopeResolution,
 ) -> PyResult<Slots<FixedSlot>> {
-    let parameter_count = parameters(attributes).len();
     let mut names = Vec::new();
     let slots = code
         .slot_names(py)?
@@ -294,11 +296,11 @@ fn global_slots(
     py: Python<'_>,
     shared: &Shared,
     code: CodeObjectWrapper<'_>,
-    attributes: &CodeAttributes,
+    is_module: bool,
     resolution: &ScopeResolution,
 ) -> PyResult<Slots<GlobalSlot>> {
     // Module code shows its whole namespace, which is the globals.
-    if shared.globals != Globals::Referenced || attributes.name == "<module>" {
+    if shared.globals != Globals::Referenced || is_module {
         return Ok((Box::default(), Vec::new()));
     }
     let mut seen = FxHashSet::default();
@@ -342,34 +344,6 @@ fn collect_globals(
         }
     }
     Ok(())
-}
-
-/// Absolute and without `.` and `..`; symlinks stay (breakpoints compare the text).
-pub fn absolute(cwd: &Path, path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for part in cwd.join(path).components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                out.pop();
-            }
-            part => out.push(part),
-        }
-    }
-    out
-}
-
-/// `pkg.mod` for a file below an import directory: the legacy way, used when the policy says so or a frame has no name.
-pub fn module_name_from_path(search_path: &[PathBuf], path: &Path) -> Option<String> {
-    let relative =
-        search_path.iter().filter_map(|dir| path.strip_prefix(dir).ok()).min_by_key(|rest| rest.components().count());
-    let relative = relative.or_else(|| path.file_name().map(Path::new))?.with_extension("");
-    let parts: Vec<_> = relative.components().map(|part| part.as_os_str().to_string_lossy().into_owned()).collect();
-    let parts = match parts.split_last() {
-        Some((last, rest)) if last == "__init__" && !rest.is_empty() => rest.to_vec(),
-        _ => parts,
-    };
-    (!parts.is_empty()).then(|| parts.join("."))
 }
 
 /// One thread's memory of decisions about attribute names and dict keys: a table of fixed size.
@@ -464,34 +438,10 @@ mod tests {
 
     #[test]
     fn parameters_are_in_signature_order() {
-        let attributes = |argcount, kwonly_count, flags| CodeAttributes {
-            filename: String::new(),
-            qualname: String::new(),
-            name: String::new(),
-            first_line: 1,
-            flags,
-            argcount,
-            kwonly_count,
-        };
-        assert_eq!(parameters(&attributes(2, 0, 0)), [0, 1]);
-        assert_eq!(parameters(&attributes(1, 2, CO_VARARGS | CO_VARKEYWORDS)), [0, 3, 1, 2, 4]);
-        assert_eq!(parameters(&attributes(0, 1, CO_VARKEYWORDS)), [0, 1]);
-    }
-
-    #[test]
-    fn module_names_follow_the_import_directories() {
-        let search = [PathBuf::from("/app"), PathBuf::from("/app/lib")];
-        let name = |path: &str| module_name_from_path(&search, Path::new(path));
-        assert_eq!(name("/app/pkg/mod.py").as_deref(), Some("pkg.mod"));
-        assert_eq!(name("/app/pkg/__init__.py").as_deref(), Some("pkg"));
-        assert_eq!(name("/app/lib/deep/m.py").as_deref(), Some("deep.m"));
-        assert_eq!(name("/elsewhere/m.py").as_deref(), Some("m"));
-    }
-
-    #[test]
-    fn paths_become_absolute_without_dots() {
-        assert_eq!(absolute(Path::new("/w/d"), Path::new("./a/../b.py")), Path::new("/w/d/b.py"));
-        assert_eq!(absolute(Path::new("/w"), Path::new("/x/./y.py")), Path::new("/x/y.py"));
+        let signature = |argcount, kwonly_count, flags| CodeSignature { first_line: 1, flags, argcount, kwonly_count };
+        assert_eq!(parameters(&signature(2, 0, 0)), [0, 1]);
+        assert_eq!(parameters(&signature(1, 2, CO_VARARGS | CO_VARKEYWORDS)), [0, 3, 1, 2, 4]);
+        assert_eq!(parameters(&signature(0, 1, CO_VARKEYWORDS)), [0, 1]);
     }
 
     #[test]

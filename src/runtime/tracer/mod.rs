@@ -1,11 +1,11 @@
 //! The tracer that records: composed of `filtering` (what to record), `events` (the callbacks), `io` (output and
-//! input), `lifecycle` (start,
-//! failure, end) around the threads' recorders (`runtime::thread`).
+//! input), `paths`, `lifecycle` (start, failure, end) around the threads' recorders (`runtime::thread`).
 
 pub mod events;
 pub mod filtering;
 pub mod io;
 pub mod lifecycle;
+pub mod paths;
 pub mod shared;
 
 pub use lifecycle::RuntimeTracer;

@@ -76,7 +76,7 @@ impl ProgramMetadata {
     /// The path of `<toplevel>`: always absolute and normalised, as CodeTracer wants paths.
     pub fn absolute_program(&self) -> String {
         let workdir = Path::new(&self.workdir);
-        crate::runtime::tracer::filtering::absolute(workdir, Path::new(&self.program)).to_string_lossy().into_owned()
+        crate::runtime::tracer::paths::absolute(workdir, Path::new(&self.program)).to_string_lossy().into_owned()
     }
 }
 
