@@ -192,20 +192,20 @@ pub enum Op {
     Event(u8, String, String),
 }
 
-/// Any operation, those weighted up that make streams interesting.
-pub fn any_op() -> impl Strategy<Value = Op> {
+/// Any operation with these values, those weighted up that make streams interesting.
+fn any_op(values: BoxedStrategy<Value>) -> impl Strategy<Value = Op> {
     let line = || prop_oneof![0..30_u32, 200..300_u32, any::<u32>()];
     let names = prop::sample::select(vec!["a", "x", "exception", "dyn1", "dyn2", "né"]).prop_map(String::from);
     prop_oneof![
-        20 => (0..45_u16, any_value()).prop_map(|(slot, value)| Op::Set(slot, value)),
+        20 => (prop_oneof![0..5_u16, 0..45_u16], values.clone()).prop_map(|(slot, value)| Op::Set(slot, value)),
         3 => (0..45_u16).prop_map(Op::Unset),
         4 => (0..45_u16, names).prop_map(|(slot, name)| Op::Declare(slot, name)),
         16 => line().prop_map(Op::Step),
         6 => (0..CODES).prop_map(Op::Call),
         6 => Just(Op::CallEnd),
         2 => (0..CODES).prop_map(Op::Resume),
-        2 => (0..CODES, any_value()).prop_map(|(code, value)| Op::Throw(code, value)),
-        5 => any_value().prop_map(Op::Return),
+        2 => (0..CODES, values.clone()).prop_map(|(code, value)| Op::Throw(code, value)),
+        5 => values.prop_map(Op::Return),
         2 => (0..3_u8, 0..64_u8, prop::option::of(0..CODES), line(), any::<u64>(), any_text())
             .prop_map(|(stream, flags, code, line, frame, text)| Op::Output { stream, flags, code, line, frame, text }),
         1 => (0..2_u8, any::<u64>()).prop_map(|(cause, count)| Op::Lost(cause, count)),
@@ -326,6 +326,14 @@ impl StreamWriter {
     }
 }
 
+/// Any values, or a few that come again and again.
+fn values_of_a_stream() -> impl Strategy<Value = BoxedStrategy<Value>> {
+    prop_oneof![
+        Just(any_value().boxed()),
+        prop::collection::vec(any_value(), 1..5).prop_map(|few| prop::sample::select(few).boxed()),
+    ]
+}
+
 /// A stream of records that follow the layout; frames may be left open.
 pub fn any_stream() -> impl Strategy<Value = StreamWriter> {
     // Most streams begin inside a module, as real ones do.
@@ -334,7 +342,8 @@ pub fn any_stream() -> impl Strategy<Value = StreamWriter> {
         4 => Just(vec![Op::Call(2), Op::CallEnd]),
         1 => Just(Vec::new()),
     ];
-    (begin, prop::collection::vec(any_op(), 0..120)).prop_map(|(begin, rest)| {
+    let ops = values_of_a_stream().prop_flat_map(|values| prop::collection::vec(any_op(values), 0..120));
+    (begin, ops).prop_map(|(begin, rest)| {
         let ops: Vec<Op> = begin.into_iter().chain(rest).collect();
         StreamWriter::write(&ops)
     })

@@ -36,7 +36,12 @@ pub(super) struct Edit {
     /// At least so many bytes are the same at either end, as far as both are that long.
     pub prefix: u32,
     pub suffix: u32,
+    /// Where the event of the last step is kept, if it is worth a closer look.
+    pub old: Option<u32>,
 }
+
+/// An event whose first and last difference are closer than this is not kept: what is between them is new.
+const MIN_MIDDLE: usize = 12;
 
 /// What a new event of a slot is.
 #[derive(Debug, Clone, Copy, Default)]
@@ -62,10 +67,20 @@ struct Slot {
 /// What a frame showed last, for the next one of the same code: a call often resembles the call before.
 #[derive(Debug, Default)]
 pub struct Base {
-    code: u32,
+    pub(super) code: u32,
     pub(super) shown: Shown,
     block: Vec<u8>,
     bounds: Vec<u32>,
+}
+
+impl Base {
+    /// The event of a slot, and where among the variables it is.
+    pub(super) fn event(&self, slot: u32) -> (usize, &[u8]) {
+        match self.bounds.get(slot as usize..slot as usize + 2) {
+            Some(&[start, end]) => (start as usize, &self.block[start as usize..end as usize]),
+            _ => (0, &[]),
+        }
+    }
 }
 
 /// One call in progress.
@@ -93,6 +108,8 @@ pub struct Frame {
     /// The frame's last step, and what has changed since; kept by [`super::packed`].
     pub(super) shown: Shown,
     edits: Vec<Edit>,
+    /// Events of the last step that edits refer to.
+    olds: Vec<u8>,
 }
 
 impl Frame {
@@ -111,6 +128,7 @@ impl Frame {
             content: 0,
             shown: Shown::default(),
             edits: Vec::new(),
+            olds: Vec::new(),
         }
     }
 
@@ -132,7 +150,7 @@ impl Frame {
         self.info.clear();
         self.content = 0;
         self.shown.forget();
-        self.edits.clear();
+        self.clear_edits();
         self.block.shrink_to(KEPT_BLOCK);
         self.bounds.shrink_to(KEPT_SLOTS);
         self.dynamic.shrink_to(KEPT_SLOTS);
@@ -191,6 +209,15 @@ impl Frame {
     #[inline]
     pub(super) fn clear_edits(&mut self) {
         self.edits.clear();
+        self.olds.clear();
+        self.olds.shrink_to(KEPT_BLOCK);
+    }
+
+    /// The event of an edit's slot as it was in the last step, if it is kept.
+    #[inline]
+    pub(super) fn old(&self, edit: &Edit) -> Option<&[u8]> {
+        let at = edit.old? as usize;
+        self.olds.get(at..at + edit.old_len as usize)
     }
 
     /// A slot's value in the block.
@@ -227,13 +254,13 @@ impl Frame {
         info.hash = hash;
     }
 
-    /// Takes the difference to what another frame of the same code showed for the frame's edits. `false` if that would
+    /// Takes the difference to what another frame of the same code showed last for the frame's edits. `false` if that would
     /// be too much, or this frame has slots of its own.
     pub(super) fn compare_with(&mut self, base: &Base) -> bool {
-        if base.code != self.code || base.bounds.len() != self.bounds.len() || self.slots() > MAX_EDITS {
+        if base.bounds.len() != self.bounds.len() || self.slots() > MAX_EDITS {
             return false;
         }
-        self.edits.clear();
+        self.clear_edits();
         for (slot, (old, new)) in base.bounds.windows(2).zip(self.bounds.windows(2)).enumerate() {
             let (&[start, end], &[new_start, new_end]) = (old, new) else { continue };
             let old = &base.block[start as usize..end as usize];
@@ -241,8 +268,9 @@ impl Frame {
             let prefix = common_prefix(old, new);
             if prefix < old.len() || prefix < new.len() {
                 let suffix = common_suffix(&old[prefix..], &new[prefix..]);
-                let (old_len, prefix, suffix) = (old.len() as u32, prefix as u32, suffix as u32);
-                self.edits.push(Edit { slot: slot as u32, old_len, prefix, suffix });
+                let (old_len, slot) = (old.len() as u32, slot as u32);
+                let kept = keep(&mut self.olds, old, new.len(), prefix + suffix);
+                self.edits.push(Edit { slot, old_len, prefix: prefix as u32, suffix: suffix as u32, old: kept });
             }
         }
         true
@@ -251,17 +279,21 @@ impl Frame {
     /// Notes that a slot's event is replaced by another that begins and ends with as many bytes of the old one, so that
     /// the next step can be written as a change of the last.
     #[inline]
-    fn note(&mut self, slot: usize, old_len: usize, prefix: usize, suffix: usize) {
+    fn note(&mut self, slot: usize, new_len: usize, prefix: usize, suffix: usize) {
+        let (start, end) = (self.bounds[slot] as usize, self.bounds[slot + 1] as usize);
+        let old_len = end - start;
+        let same = prefix + suffix;
         let (prefix, suffix) = (prefix as u32, suffix as u32);
         if let Some(edit) = self.edits.iter_mut().find(|edit| edit.slot as usize == slot) {
             // What both changes leave as it is.
             edit.prefix = edit.prefix.min(prefix);
             edit.suffix = edit.suffix.min(suffix);
         } else if self.edits.len() < MAX_EDITS {
-            self.edits.push(Edit { slot: slot as u32, old_len: old_len as u32, prefix, suffix });
+            let old = keep(&mut self.olds, &self.block[start..end], new_len, same);
+            self.edits.push(Edit { slot: slot as u32, old_len: old_len as u32, prefix, suffix, old });
         } else {
             self.shown.forget();
-            self.edits.clear();
+            self.clear_edits();
         }
     }
 
@@ -317,7 +349,7 @@ impl Frame {
             let old = &self.block[start..end];
             let prefix = common_prefix(old, fragment);
             let suffix = common_suffix(&old[prefix..], &fragment[prefix..]);
-            self.note(slot, end - start, prefix, suffix);
+            self.note(slot, fragment.len(), prefix, suffix);
         }
         if end - start == fragment.len() {
             self.block[start..end].copy_from_slice(fragment);
@@ -349,6 +381,17 @@ impl Frame {
         }
         Ok(())
     }
+}
+
+/// Keeps a slot's old event if much of it lies between what the new one has in common with it at either end.
+#[inline]
+fn keep(olds: &mut Vec<u8>, old: &[u8], new_len: usize, same: usize) -> Option<u32> {
+    if old.len().min(new_len) < same + MIN_MIDDLE {
+        return None;
+    }
+    let at = olds.len() as u32;
+    olds.extend_from_slice(old);
+    Some(at)
 }
 
 /// Hash of the event that shows a value as a variable in a slot: the order of events counts.

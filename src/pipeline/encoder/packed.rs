@@ -16,7 +16,7 @@ use super::frame::{Base, Frame};
 use super::hash::{hash, mix};
 use super::places::{Pieces, Values};
 use super::sequences::Sequences;
-use super::words::{Words, common_prefix, common_suffix};
+use super::words::{Words, common_prefix, common_suffix, word_at};
 
 /// Where an encoder's events go.
 pub trait Output: Sealed {}
@@ -32,7 +32,10 @@ pub struct ValueAt {
 }
 
 /// Values shorter than this are bytes like others.
-const MIN_VALUE: usize = 24;
+const MIN_VALUE: usize = 40;
+
+/// So many bytes that differ end a comparison: what comes then has little to do with what was there.
+const MAX_DIFFERENCE: usize = 48;
 
 mod sealed {
     use super::{Base, EventCodec, Frame, ValueAt};
@@ -93,6 +96,8 @@ pub(super) struct Shown {
     generation: u64,
     position: usize,
     line: u32,
+    /// Bytes in front of the variables.
+    head: u32,
 }
 
 impl Shown {
@@ -194,7 +199,7 @@ impl Packed {
     }
 
     /// A step that differs from an earlier one, at `old`, in the frame's edits; the step's head is in the buffer.
-    fn show_changes(&mut self, frame: &Frame, mut old: usize) {
+    fn show_changes(&mut self, frame: &Frame, mut old: usize, base: Option<&Base>) {
         let block = frame.block();
         let (old_head, head) = (&self.old_head[..], &self.buffer[..]);
         let prefix = common_prefix(old_head, head);
@@ -212,35 +217,69 @@ impl Packed {
             let suffix = (edit.suffix as usize).min(old_len - prefix).min(new_len - prefix);
             // What is unchanged in front of it, and how far it is the same.
             self.sequences.copy(old, &block[range.start - same..range.start + prefix]);
-            self.replace(frame, edit.slot, range.start + prefix..range.end - suffix);
-            self.sequences.copy(old + same + old_len - suffix, &block[range.end - suffix..range.end]);
+            old += same;
+            let before = match base {
+                // What a variable looked like in the call before tells more than nothing.
+                Some(base) if old_len == 0 => {
+                    let (at, event) = base.event(edit.slot);
+                    Some((base.shown.position + base.shown.head as usize + at, event))
+                }
+                _ => frame.old(edit).map(|before| (old + prefix, &before[prefix..old_len - suffix])),
+            };
+            self.replace(frame, edit.slot, range.start + prefix..range.end - suffix, before);
+            old += old_len;
+            self.sequences.copy(old - suffix, &block[range.end - suffix..range.end]);
             done = range.end;
-            old += same + old_len;
         }
         self.sequences.copy(old, &block[done..]);
     }
 
-    /// Appends the bytes of a slot that are new, as part of its value if that is somewhere.
+    /// Appends the bytes of a slot that are new, as part of its value if that is somewhere, else as they differ from those
+    /// of the last step, `before` and where they are.
     #[inline]
-    fn replace(&mut self, frame: &Frame, slot: u32, new: Range<usize>) {
+    fn replace(&mut self, frame: &Frame, slot: u32, new: Range<usize>, before: Option<(usize, &[u8])>) {
         let block = frame.block();
         let value = frame.value(slot);
-        if (value.len as usize) < MIN_VALUE {
-            return self.words.append(&mut self.sequences, &block[new]);
-        }
-        let known = (new.len() >= MIN_VALUE).then(|| self.values.find(value.hash)).flatten();
         let (start, end) = (value.start as usize, (value.start + value.len) as usize);
-        let position = self.sequences.len() + start - new.start.min(start);
-        match known {
-            Some(from) if new.start < end && new.end > start => {
+        let is_value = value.len as usize >= MIN_VALUE;
+        let position = self.sequences.len() + start;
+        let known = if is_value && new.len() >= MIN_VALUE { self.values.find(value.hash) } else { None };
+        match (known, before) {
+            (Some(from), _) if new.start < end && new.end > start => {
                 let same = new.start.max(start)..new.end.min(end);
                 self.words.append(&mut self.sequences, &block[new.start..same.start]);
                 self.sequences.copy(from + (same.start - start), &block[same.clone()]);
                 self.words.append(&mut self.sequences, &block[same.end..new.end]);
             }
+            (_, Some((from, before))) => self.append_difference(&block[new.clone()], from, before),
             _ => self.words.append(&mut self.sequences, &block[new.clone()]),
         }
-        self.values.put(value.hash, position - new.start.saturating_sub(start));
+        if is_value {
+            self.values.put(value.hash, position - new.start);
+        }
+    }
+
+    /// Appends bytes that resemble others, those at `from`: where they are the same in the same place, counted from the
+    /// start or from the end, they are copied.
+    fn append_difference(&mut self, bytes: &[u8], from: usize, before: &[u8]) {
+        let (mut at, mut done) = (0, 0);
+        while let Some(word) = word_at(bytes, at) {
+            let is_there = |place: &usize| word_at(before, *place) == Some(word);
+            let from_end = || (at + before.len()).checked_sub(bytes.len());
+            let Some(place) = Some(at).filter(is_there).or_else(|| from_end().filter(is_there)) else {
+                at += 1;
+                if at - done > MAX_DIFFERENCE {
+                    break;
+                }
+                continue;
+            };
+            self.words.append(&mut self.sequences, &bytes[done..at]);
+            let len = common_prefix(&bytes[at..], &before[place..]);
+            self.sequences.copy(from + place, &bytes[at..at + len]);
+            at += len;
+            done = at;
+        }
+        self.words.append(&mut self.sequences, &bytes[done..]);
     }
 }
 
@@ -286,6 +325,7 @@ impl Sealed for Packed {
         if !self.repeat(hash) {
             C::step(&mut self.buffer, frame.path_id, frame.line);
             let mut last = frame.shown;
+            let base = base.filter(|base| base.code == frame.code && base.shown.generation == self.generation);
             if last.generation != self.generation
                 && let Some(base) = base
                 && frame.compare_with(base)
@@ -296,7 +336,7 @@ impl Sealed for Packed {
                 self.old_head.clear();
                 C::step(&mut self.old_head, frame.path_id, last.line);
                 frame.sort_edits();
-                self.show_changes(frame, last.position);
+                self.show_changes(frame, last.position, base);
             } else {
                 self.words.append(&mut self.sequences, &self.buffer);
                 self.append_with_values(frame.block(), frame.values());
@@ -305,7 +345,8 @@ impl Sealed for Packed {
             self.buffer.clear();
         }
         frame.clear_edits();
-        frame.shown = Shown { generation: self.generation, position, line: frame.line };
+        let head = (self.sequences.len() - position - frame.block().len()) as u32;
+        frame.shown = Shown { generation: self.generation, position, line: frame.line, head };
     }
 
     fn is_full(&self, limit: usize) -> bool {
