@@ -3,6 +3,7 @@
     ./scripts/just bench                                  the table of docs/performance.md
     ./scripts/just bench --workloads fib,loop --rounds 9
     ./scripts/just bench --recorders plain,floor,full --json results.json
+    ./scripts/just bench --python 3.12,3.13               the tables for each of these versions
     ./scripts/just bench --dev …                          the build of `just dev`, no peers, nothing is installed
 
 Invariants:
@@ -56,7 +57,7 @@ FAR = ("fib", "loop")
 SLOW = {"fib": 10, "loop": 10, "locals": 30, "json_parser": 8, "objects": 10, "asyncio_tasks": 5}
 """Workloads and sizes for recorders hundreds of times slower; 0.3.0 hangs with several threads."""
 
-OURS = ("full", "calls", "off", "skipped")
+OURS = ("full", "calls", "off", "skipped", "actors")
 PEERS = {
     "0.3.0": "codetracer-python-recorder==0.3.0",
     "viztracer": "viztracer==1.1.1",
@@ -153,7 +154,7 @@ class Bench:
         """What one process measured, or why there is nothing."""
         env = clean_env() | {"PYTHONPATH": str(self.floor), "PYTHONDONTWRITEBYTECODE": "1"}
         if recorder in OURS and recorder != "skipped":
-            env["CODETRACER_POLICY"] = recorder
+            env["CODETRACER_POLICY"] = "full" if recorder == "actors" else recorder
         if also_plain:
             env["BENCH_ALSO_PLAIN"] = "1"
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
@@ -213,13 +214,23 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of every cell (default: %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="factor on the sizes (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=120.0, help="seconds for one run (default: %(default)s)")
-    parser.add_argument("--python", metavar="X.Y", help="the interpreter to use (default: the lowest version found)")
+    parser.add_argument("--python", metavar="X.Y[,…]", help="the interpreters to use (default: the lowest found)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there, too")
     parser.add_argument("--dev", action="store_true", help="use the development build, and no peers")
     parser.add_argument("--no-build", action="store_true", help="use the release wheel of the last run")
     options = parser.parse_args()
 
-    interpreter = choose(options.python)
+    versions = options.python.split(",") if options.python else [None]
+    reports = [bench_on(choose(version), options) for version in versions]
+    if options.json:
+        options.json.write_text(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1))
+    if any(report["failed"] for report in reports):
+        sys.exit(1)
+
+
+def bench_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str, Any]:
+    """Measures with one interpreter, prints the tables, and returns every measurement."""
+    programs = [*WORKLOADS, *(f"{name}-far" for name in FAR)]
     available = [name for name in RECORDERS if not (options.dev and name in PEERS)]
     recorders = names(options.recorders, available) if options.recorders else available
     if "plain" not in recorders:
@@ -246,19 +257,17 @@ def main() -> None:
         bench = Bench(pythons, build_floor(interpreter), Path(scratch), options.timeout)
         results = measure(bench, workloads, recorders, options.rounds)
 
+    print(f"\nCPython {interpreter.version}")
     print_tables(results, recorders)
-    if options.json:
-        report = {
-            "python": interpreter.version,
-            "sizes": {name: size for name, (_, size) in workloads.items()},
-            "workloads": {
-                name: {recorder: {"runs": cell.runs, "problem": cell.problem} for recorder, cell in row.items()}
-                for name, row in results.items()
-            },
-        }
-        options.json.write_text(json.dumps(report, indent=1))
-    if any(cell.problem for row in results.values() for name, cell in row.items() if name not in PEERS):
-        sys.exit(1)
+    return {
+        "python": interpreter.version,
+        "failed": any(cell.problem for row in results.values() for name, cell in row.items() if name not in PEERS),
+        "sizes": {name: size for name, (_, size) in workloads.items()},
+        "workloads": {
+            name: {recorder: {"runs": cell.runs, "problem": cell.problem} for recorder, cell in row.items()}
+            for name, row in results.items()
+        },
+    }
 
 
 def choose(version: str | None) -> Interpreter:

@@ -81,7 +81,7 @@ def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[
 
 
 def print_tables(results: Mapping[str, Row], recorders: Sequence[str]) -> None:
-    others = [name for name in recorders if name != "plain"]
+    others = [name for name in recorders if name not in ("plain", "actors")]
     print_table(
         "Wall time, from before the start to the finished file, over plain",
         others,
@@ -108,10 +108,40 @@ def print_tables(results: Mapping[str, Row], recorders: Sequence[str]) -> None:
         ["bytes on disk", "ns of workers", "ns of wall", "CPU of viztracer-values / ours", "MiB over plain"],
         {name: [*step_costs(row)] for name, row in results.items()},
     )
+    print_table(
+        "`full`: ns of CPU time per step, by thread",
+        ACTORS,
+        {name: [actor_cost(row, actor) for actor in ACTORS] for name, row in results.items()},
+    )
+    print_sizes(results)
     for name, row in results.items():
         for recorder, cell in row.items():
             if cell.problem:
                 print(f"{name}, {recorder}: {cell.problem}")
+
+
+ACTORS = ("interpreter", "ct-encoder", "ct-zstd", "ct-writer")
+"""The program's threads with what recording adds to them, and the recorder's own by name."""
+
+
+def actor_cost(row: Row, actor: str) -> Figure:
+    """Of a run that waits for the workers before their times are taken."""
+
+    def cost(run: dict[str, Any]) -> float | None:
+        used = run["interpreter_cpu"] if actor == "interpreter" else run["workers"].get(actor, 0)
+        return used / run["steps"] if run["steps"] else None
+
+    return each(row, "actors", cost)
+
+
+def print_sizes(results: Mapping[str, Row]) -> None:
+    """Bytes per step together, without the programs that come back to the same state, and where nothing repeats."""
+    sizes = {name: each(row, "full", bytes_per_step) for name, row in results.items()}
+    others = [size for name, size in sizes.items() if not name.startswith("fib")]
+    if any(sizes.values()):
+        print(f"\nBytes per step, geometric mean: {geometric_mean([*sizes.values()])}", end="")
+        print(f"; without fib, which repeats itself: {geometric_mean(others)}", end="")
+        print(f"; values that never repeat (fresh): {shown(sizes.get('fresh'))}")
 
 
 def step_costs(row: Row) -> list[Figure]:

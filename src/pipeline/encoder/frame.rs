@@ -5,8 +5,6 @@
 //!   `block[bounds[i]..bounds[i + 1]]`, and is unset when that is empty.
 //! - So a step costs one copy of the block, and a change costs its own size unless that size differs from the old one.
 //! - A slot's event is known by a hash of the variable and of the value's compact form, a block by the sum of those.
-//! - Frames that are popped keep their buffers for the next call: calls allocate only while the stack reaches a new
-//!   depth, and what an unusually deep or large frame took is given back.
 
 use super::hash::mix;
 use super::packed::{Shown, ValueAt};
@@ -14,16 +12,9 @@ use super::words::{common_prefix, common_suffix};
 use crate::pipeline::layout::Malformed;
 
 /// A popped frame keeps at most so many bytes of variables; larger ones are rare and would pile up.
-const KEPT_BLOCK: usize = 16 * 1024;
+pub(super) const KEPT_BLOCK: usize = 16 * 1024;
 /// And at most so many slots.
 const KEPT_SLOTS: usize = 1024;
-/// So many popped frames are kept; a recursion that ends gives the rest back.
-const KEPT_FRAMES: usize = 256;
-
-/// So many codes' last steps are kept, of so many bytes at most.
-const BASES: usize = 32;
-const KEPT_BASE: usize = 8 * 1024;
-
 /// More changes than this between two steps are not kept one by one: the next step is written anew.
 const MAX_EDITS: usize = 64;
 
@@ -113,7 +104,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             code: 0,
             path_id: 0,
@@ -133,7 +124,7 @@ impl Frame {
     }
 
     /// Makes an empty frame of a retired one.
-    fn open(&mut self, code: u32, path_id: u32, slots: usize) {
+    pub(super) fn open(&mut self, code: u32, path_id: u32, slots: usize) {
         self.code = code;
         self.path_id = path_id;
         self.line = 0;
@@ -142,7 +133,7 @@ impl Frame {
     }
 
     /// Forgets all variables, and the memory of more than usual.
-    fn retire(&mut self) {
+    pub(super) fn retire(&mut self) {
         self.set_slots = 0;
         self.block.clear();
         self.bounds.clear();
@@ -155,6 +146,12 @@ impl Frame {
         self.bounds.shrink_to(KEPT_SLOTS);
         self.dynamic.shrink_to(KEPT_SLOTS);
         self.info.shrink_to(KEPT_SLOTS);
+    }
+
+    /// Bytes of memory for variables.
+    #[cfg(test)]
+    pub(super) const fn capacity(&self) -> usize {
+        self.block.capacity()
     }
 
     /// The `Value` events of all set slots.
@@ -252,6 +249,18 @@ impl Frame {
         let info = &mut self.info[slot];
         self.content = self.content.wrapping_sub(info.hash).wrapping_add(hash);
         info.hash = hash;
+    }
+
+    /// Whether its variables are those of the step it showed last.
+    pub(super) fn shows_its_variables(&self) -> bool {
+        self.shown.is_known() && self.edits.is_empty()
+    }
+
+    /// Leaves what it showed last to the next frame of the same code.
+    pub(super) fn leave(&mut self, base: &mut Base) {
+        (base.code, base.shown) = (self.code, self.shown);
+        std::mem::swap(&mut base.block, &mut self.block);
+        std::mem::swap(&mut base.bounds, &mut self.bounds);
     }
 
     /// Takes the difference to what another frame of the same code showed last for the frame's edits. `false` if that would
@@ -400,81 +409,6 @@ const fn event_hash(slot: usize, variable_id: u32, value: u64) -> u64 {
     mix(value ^ (((variable_id as u64) << 20) ^ slot as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
 }
 
-/// The open frames, innermost last.
-#[derive(Debug, Default)]
-pub(super) struct FrameStack {
-    /// Open frames, then popped ones that wait to be used again.
-    frames: Vec<Frame>,
-    depth: usize,
-    /// What frames of other calls showed last, by code; none until the first call has ended.
-    bases: Vec<Base>,
-}
-
-impl FrameStack {
-    pub(super) const fn depth(&self) -> usize {
-        self.depth
-    }
-
-    /// The innermost frame, and what the last one of the same code showed.
-    #[inline]
-    pub(super) fn top_and_base(&mut self) -> Result<(&mut Frame, Option<&Base>), Malformed> {
-        let frame = self.frames[..self.depth].last_mut().ok_or(Malformed)?;
-        let base = self.bases.get(frame.code as usize % BASES);
-        Ok((frame, base))
-    }
-
-    #[inline]
-    pub(super) fn top(&mut self) -> Result<&mut Frame, Malformed> {
-        self.frames[..self.depth].last_mut().ok_or(Malformed)
-    }
-
-    /// All open frames, outermost first.
-    pub(super) fn open(&self) -> &[Frame] {
-        &self.frames[..self.depth]
-    }
-
-    /// The innermost frame, to look at.
-    pub(super) fn peek(&self) -> Option<&Frame> {
-        self.frames[..self.depth].last()
-    }
-
-    /// Opens a frame without variables.
-    pub(super) fn push(&mut self, code: u32, path_id: u32, slots: usize) -> &mut Frame {
-        if self.depth == self.frames.len() {
-            self.frames.push(Frame::new());
-        }
-        let frame = &mut self.frames[self.depth];
-        self.depth += 1;
-        frame.open(code, path_id, slots);
-        frame
-    }
-
-    /// Closes the innermost frame, if there is one.
-    pub(super) fn pop(&mut self) {
-        let Some(last) = self.depth.checked_sub(1) else { return };
-        self.depth = last;
-        let frame = &mut self.frames[last];
-        if frame.shown.is_known() && frame.edits.is_empty() && frame.block.len() <= KEPT_BASE {
-            if self.bases.is_empty() {
-                self.bases.resize_with(BASES, Base::default);
-            }
-            let base = &mut self.bases[frame.code as usize % BASES];
-            (base.code, base.shown) = (frame.code, frame.shown);
-            std::mem::swap(&mut base.block, &mut frame.block);
-            std::mem::swap(&mut base.bounds, &mut frame.bounds);
-        }
-        frame.retire();
-        if self.frames.len() - self.depth > KEPT_FRAMES {
-            self.frames.pop();
-        }
-    }
-
-    /// Closes all frames and gives their memory back.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -504,30 +438,5 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_frame_is_empty_when_it_is_used_again() {
-        let mut stack = FrameStack::default();
-        stack.push(1, 2, 3).replace(1, b"old", Content::default()).unwrap();
-        stack.pop();
-        let frame = stack.push(4, 5, 2);
-        assert_eq!((frame.block(), frame.set_slots(), frame.slots()), (&b""[..], 0, 2));
-    }
-
-    #[test]
-    fn memory_of_large_and_deep_frames_is_given_back() {
-        let mut stack = FrameStack::default();
-        stack.push(0, 0, 1).replace(0, &vec![0; 1 << 20], Content::default()).unwrap();
-        for _ in 0..10_000 {
-            stack.push(0, 0, 1);
-        }
-        for _ in 0..10_001 {
-            stack.pop();
-        }
-        assert_eq!(stack.depth(), 0);
-        assert!(stack.frames.len() <= KEPT_FRAMES);
-        assert!(stack.frames[0].block.capacity() <= KEPT_BLOCK);
-        assert_eq!(stack.top().err(), Some(Malformed));
     }
 }

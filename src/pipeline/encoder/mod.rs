@@ -12,10 +12,10 @@
 //!
 //! ```text
 //!  records ──► records ──► codec (cbor │ json) ──► out
-//!                │  └────► frame       variables of the open frames, encoded
-//!                ├───────► values      compact value → codec
+//!                │  └────► stack, frame   variables of the open frames, encoded
+//!                ├───────► values      compact value → codec, or as it was encoded before (known_values)
 //!                ├───────► interning   what the stream has defined so far
-//!                └───────► packed      the output: plain bytes, or what repeats and what is new (sequences, words)
+//!                └───────► packed      the output: plain bytes, or what repeats and what is new (places, sequences, words)
 //! ```
 
 mod cbor;
@@ -33,6 +33,7 @@ mod packed;
 mod places;
 mod records;
 mod sequences;
+mod stack;
 mod values;
 mod words;
 

@@ -15,12 +15,13 @@ use runtime_tracing::EventLogKind;
 
 use super::codec::EventCodec;
 use super::counts::EventCounts;
-use super::frame::{Content, FrameStack};
+use super::frame::Content;
 use super::hash::{mix, short_hash, value_hash};
 use super::interning::{Code, Definitions};
 use super::known_values::{KnownValues, MIN_VALUE};
 use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
 use super::packed::{Output, ValueAt};
+use super::stack::FrameStack;
 use super::values::{encode_value, take_value};
 use crate::pipeline::layout::{LossCause, Malformed, Take, output, record, value};
 use crate::pipeline::tables::{Tables, types};

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-RECORDERS = ["plain", "floor", "full", "calls", "skipped"]
+RECORDERS = ["plain", "floor", "full", "calls", "skipped", "actors"]
 
 
 def bench(tmp_path: Path, *options: str) -> tuple[str, dict]:
@@ -41,7 +41,8 @@ def test_a_small_bench_fills_the_tables(tmp_path: Path) -> None:
         assert steps["skipped"] < 20, "the workload itself is not in the trace"
         assert 0 < runs["full"][0]["interpreter_cpu"] < runs["full"][0]["cpu"]
         assert f"| {name} | " in table
-    assert "geometric mean" in table and "bytes on disk" in table
+    assert "geometric mean" in table and "bytes on disk" in table and "| ct-encoder |" in table
+    assert "Bytes per step, geometric mean: " in table
 
 
 def test_a_recorder_that_fails_is_named_and_ends_the_bench_with_an_error(tmp_path: Path) -> None:
