@@ -10,7 +10,9 @@ usage: {PROGRAM} [options] script.py [args...]
        {PROGRAM} [options] -c code [args...]
        {PROGRAM} [options] --pytest|--unittest args...
        {PROGRAM} inspect|verify|recover DIR
-       {PROGRAM} export DIR --chrome-json|--speedscope
+       {PROGRAM} export DIR --chrome-json|--speedscope|--parquet [-o NEW]
+       {PROGRAM} convert DIR NEW
+       {PROGRAM} report DIR [-o FILE]
        {PROGRAM} policy [--check FILE]
        {PROGRAM} enable|disable|status
 """
@@ -33,7 +35,9 @@ what to run:
   verify DIR            check that a trace is complete and readable
   recover DIR           make the trace of a killed program readable
   export DIR            write a trace's calls for Perfetto (--chrome-json) or
-                        speedscope (--speedscope)
+                        speedscope (--speedscope), or tables (--parquet)
+  convert DIR NEW       write a trace again in the other format
+  report DIR            write a page of HTML that shows a trace
   policy                print the policy in force and where each value was said
                         (--check FILE: check a policy file)
   enable|disable|status whether $CODETRACER_TRACE=DIR records any program of

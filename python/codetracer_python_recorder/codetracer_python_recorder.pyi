@@ -18,6 +18,7 @@ __all__ = [
     "claim_directory",
     "configure_policy",
     "configure_policy_from_env",
+    "convert_trace",
     "explain_filter",
     "flush_tracing",
     "inspect_trace",
@@ -110,3 +111,9 @@ def inspect_trace(
 ) -> None: ...
 def verify_trace(path: str) -> list[str]: ...
 def recover_trace(path: str) -> list[str]: ...
+def convert_trace(
+    source: str,
+    target: str,
+    format: str,
+    progress: Callable[[int], object] | None = None,
+) -> int: ...

@@ -1,4 +1,4 @@
-"""`codetracer-python-recorder export DIR`: a trace for the viewers of profiles.
+"""`codetracer-python-recorder export DIR`: a trace for the viewers of profiles, or as tables.
 
 Invariants:
 - The trace is read and the export written as a stream: memory does not grow with the number of calls.
@@ -13,18 +13,17 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from . import whole
 from .codetracer_python_recorder import VERSION, RecorderError
-from .trace_events import Visitor, read, streams
+from .progress import Progress, bar
+from .trace_events import KINDS, Visitor, read, streams
 
 _PROGRAM = "codetracer-python-recorder"
 SPEEDSCOPE_SCHEMA = "https://www.speedscope.app/file-format-schema.json"
-_STREAMS = {0: "stdout", 2: "stderr", 3: "stdin", 11: "error"}
 
 
 def run(verb: str, arguments: Sequence[str]) -> int:
@@ -32,14 +31,20 @@ def run(verb: str, arguments: Sequence[str]) -> int:
 
     Raises `SystemExit` with 2 for bad arguments, with 0 after `-h`.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.export is _parquet and options.output is None:
+        parser.error("--parquet makes a directory: name it with -o")
     directory = Path(options.trace)
     try:
-        if options.output is None:
-            options.export(directory, sys.stdout)
-            sys.stdout.flush()
-        else:
-            _write_whole(Path(options.output), lambda out: options.export(directory, out))
+        with bar("export") as progress:
+            if options.export is _parquet:
+                _parquet(directory, Path(options.output), progress)
+            elif options.output is None:
+                options.export(directory, sys.stdout, progress)
+                sys.stdout.flush()
+            else:
+                whole.write_file(Path(options.output), lambda out: options.export(directory, out, progress))
     except BrokenPipeError:  # the reader has seen enough; keep the interpreter from flushing at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -49,7 +54,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     return 0
 
 
-def chrome_json(directory: Path, out: TextIO) -> None:
+def chrome_json(directory: Path, out: TextIO, progress: Progress | None = None) -> None:
     """Trace events as Perfetto and chrome://tracing read them, a microsecond for each step."""
     first = True
 
@@ -70,12 +75,12 @@ def chrome_json(directory: Path, out: TextIO) -> None:
             put(ph="M", name="process_name", pid=processes[process], tid=tid, args=args)
         put(ph="M", name="thread_name", pid=processes[process], tid=tid, args={"name": name})
         chrome = _Chrome(put, processes[process], tid)
-        read(trace, chrome)
+        read(trace, chrome, progress)
         chrome.finish()
     out.write("\n]}\n")
 
 
-def speedscope(directory: Path, out: TextIO) -> None:
+def speedscope(directory: Path, out: TextIO, progress: Progress | None = None) -> None:
     """A file of speedscope, with a profile for each thread."""
     frames: dict[tuple[str, str, int], int] = {}
     out.write('{"$schema": ')
@@ -89,12 +94,18 @@ def speedscope(directory: Path, out: TextIO) -> None:
         out.write('{"type": "evented", "unit": "none", "startValue": 0, "name": ')
         json.dump(f"{process} {name}".strip() + " (steps)", out)
         out.write(', "events": [')
-        read(trace, profile)
+        read(trace, profile, progress)
         profile.finish()
         out.write(f'], "endValue": {profile.time}}}')
     out.write('\n], "shared": {"frames": ')
     json.dump([{"name": name, "file": file, "line": line} for name, file, line in frames], out)
     out.write("}}\n")
+
+
+def _parquet(directory: Path, target: Path, progress: Progress) -> None:
+    from . import parquet
+
+    parquet.export(directory, target, progress)
 
 
 class _Chrome(Visitor):
@@ -126,7 +137,7 @@ class _Chrome(Visitor):
         self._put(ph="E", ts=self._time, **self._place, args={"returns": self.text(value)})
 
     def event(self, kind: int, metadata: str, content: str) -> None:
-        name = _STREAMS.get(kind, "event")
+        name = KINDS.get(kind, "event")
         self._put(ph="i", s="t", name=name, cat="io", ts=self._time, **self._place, args={"text": content})
 
     def finish(self) -> None:
@@ -165,29 +176,10 @@ class _Speedscope(Visitor):
         self._out.write(f'{{"type": "{kind}", "frame": {frame}, "at": {self.time}}}')
 
 
-def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as out:
-            write(out)
-        os.chmod(name, 0o666 & ~_umask())
-        os.replace(name, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(name)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{_PROGRAM} export",
-        description="Write the calls of a trace for viewers of profiles; time is counted in steps.",
+        description="Write a trace for viewers of profiles or as tables; time is counted in steps.",
     )
     parser.add_argument("trace", metavar="DIR", help="the trace directory")
     kind = parser.add_mutually_exclusive_group(required=True)
@@ -205,5 +197,14 @@ def _parser() -> argparse.ArgumentParser:
         const=speedscope,
         help="a profile, for https://www.speedscope.app",
     )
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to (default: standard output)")
+    kind.add_argument(
+        "--parquet",
+        dest="export",
+        action="store_const",
+        const=_parquet,
+        help="tables of events, calls and values, for DuckDB and other engines; needs pyarrow",
+    )
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", help="where to (default: standard output; --parquet: a new directory)"
+    )
     return parser

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from .codetracer_python_recorder import RecorderError, inspect_trace, recover_trace, verify_trace
+from .progress import bar
 
 _PROGRAM = "codetracer-python-recorder"
 _DESCRIPTIONS = {
@@ -51,7 +52,9 @@ def _run(verb: str, options: argparse.Namespace) -> int:
         inspect_trace(options.trace, options.mode, options.max_depth, options.max_calls, sys.stdout.write)
         return 0
     if verb == "recover":
-        for line in recover_trace(options.trace):
+        with bar("recover"):
+            done = recover_trace(options.trace)
+        for line in done:
             print(line)
         return 0
     problems = verify_trace(options.trace)

@@ -16,6 +16,8 @@ from typing import Any
 from .codetracer_python_recorder import inspect_trace
 
 MAX_TEXT = 200
+# Kinds of `Event`s.
+KINDS = {0: "stdout", 2: "stderr", 3: "stdin", 11: "error"}
 _FILES = ("trace.json", "trace.bin")
 _BRACKETS = {"Set": ("{", "}"), "FrozenSet": ("frozenset({", "})"), "Dict": ("{", "}")}
 

@@ -18,6 +18,8 @@ VERBS = {
     "verify": "inspect",
     "recover": "inspect",
     "export": "export",
+    "convert": "convert",
+    "report": "report",
     "policy": "policy_verb",
     "enable": "environment",
     "disable": "environment",

@@ -1,4 +1,4 @@
-//! Reading traces from Python: `inspect_trace`, `verify_trace`, `recover_trace`.
+//! Reading traces from Python: `inspect_trace`, `verify_trace`, `recover_trace`, `convert_trace`.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use pyo3::prelude::*;
 
 use super::inspect::{self, Mode};
-use super::{recover, verify};
+use super::read::Container;
+use super::{convert, recover, verify};
 
 /// Collects text and hands it to a Python callable in pieces of at least this many bytes.
 const PIECE: usize = 64 * 1024;
@@ -84,10 +85,49 @@ fn recover_trace(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
     Ok(py.detach(|| recover::recover(&path))?)
 }
 
+/// Writes a trace's events into a new file in another format; their number. `progress(events)` is called now and then.
+#[pyfunction]
+#[pyo3(signature = (source, target, format, progress=None))]
+fn convert_trace(
+    py: Python<'_>,
+    source: PathBuf,
+    target: PathBuf,
+    format: &str,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<u64> {
+    let container = match format {
+        "binary" => Container::Binary,
+        "json" => Container::Json,
+        other => {
+            return Err(
+                crate::usage!(UnsupportedFormat, "unsupported trace format '{other}': 'binary' or 'json'").into()
+            );
+        }
+    };
+    let mut raised = None;
+    let converted = py.detach(|| {
+        convert::convert(&source, &target, container, |events| {
+            Python::attach(|py| {
+                py.check_signals()?;
+                progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (events,)).map(drop))
+            })
+            .map_err(|error| {
+                raised = Some(error);
+                io::Error::other("the progress callback failed")
+            })
+        })
+    });
+    match raised {
+        Some(error) => Err(error),
+        None => Ok(converted?),
+    }
+}
+
 /// Adds the functions to the extension module.
 pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(inspect_trace, module)?)?;
     module.add_function(wrap_pyfunction!(verify_trace, module)?)?;
     module.add_function(wrap_pyfunction!(recover_trace, module)?)?;
+    module.add_function(wrap_pyfunction!(convert_trace, module)?)?;
     Ok(())
 }

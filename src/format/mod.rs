@@ -1,5 +1,5 @@
-//! Reading traces back: for people ([`inspect`]), against the consumer's rules ([`verify`]), and after a kill
-//! ([`recover`]).
+//! Reading traces back: for people ([`inspect`]), against the consumer's rules ([`verify`]), after a kill ([`recover`]),
+//! and into the other container ([`convert`]).
 //!
 //! Invariants:
 //! - Reading never changes a file; only [`recover::recover`] does, and only to make it whole.
@@ -7,6 +7,7 @@
 //! - Memory is bounded by one event and the definitions, except for the old packed format, which is read whole.
 //! - A directory is read with the traces of its threads wherever that makes sense.
 
+pub mod convert;
 pub mod definitions;
 pub mod ffi;
 pub mod frames;

@@ -19,6 +19,7 @@ use crate::monitoring::install;
 use crate::pipeline::model::{Exit, TraceFormat};
 use crate::pipeline::tables::Tables;
 use crate::pipeline::{Pipeline, PipelineConfig, StopReport};
+use crate::policy;
 use crate::policy::model::{OnFull, RecorderPolicy};
 use crate::runtime::activation::ActivationGate;
 use crate::runtime::inject::{Injection, Stage};
@@ -170,6 +171,7 @@ fn build_tracer(
     let mut base = metadata::base_metadata(program, target.as_deref(), options.framework, &logging::run_id(), unknown);
     base.insert("pid".to_owned(), json!(std::process::id()));
     base.insert("format".to_owned(), json!(if options.format == TraceFormat::Json { "json" } else { "binary" }));
+    base.insert("policy".to_owned(), json!(policy::report::render(&policy::origins())));
     if let Some(Origin::Parent { parent_pid, .. }) = &options.origin {
         base.insert("parent_pid".to_owned(), json!(parent_pid));
     }

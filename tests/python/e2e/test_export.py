@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from support.recording import Recording
 from support.running import Outcome, python
@@ -14,6 +15,7 @@ from support.running import Outcome, python
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
+SCHEMAS = Path(__file__).resolve().parents[1] / "support" / "schemas"
 PROGRAM = """
     import threading
 
@@ -85,6 +87,8 @@ def test_a_speedscope_profile_nests_and_weighs_calls_by_their_steps(recorded: Re
     assert (outcome.status, outcome.stdout, outcome.stderr) == (0, "", "")
     content = json.loads((tmp_path / "profile.json").read_text(encoding="utf-8"))
     assert content["$schema"] == "https://www.speedscope.app/file-format-schema.json"
+    # What speedscope itself publishes (MIT), in its package of version 1.25.0.
+    jsonschema.validate(content, json.loads((SCHEMAS / "speedscope-1.25.0.json").read_text(encoding="utf-8")))
     frames = content["shared"]["frames"]
     assert all(set(frame) == {"name", "file", "line"} for frame in frames)
     assert len(content["profiles"]) == 2
