@@ -55,6 +55,14 @@ __all__ = (
     "trace",
 )
 
+
+def load_ipython_extension(ipython: object) -> None:
+    """`%load_ext codetracer_python_recorder`: adds the cell magic `%%codetracer`."""
+    from .notebook import load
+
+    load(ipython)
+
+
 # The command line reads the environment itself, where it can report a bad value in one line.
 if not is_command_line():
     configure_policy_from_env()

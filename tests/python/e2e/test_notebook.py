@@ -1,0 +1,84 @@
+"""`%%codetracer`: a cell recorded under a file of its own, with output, value and exceptions as without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from codetracer_python_recorder.codetracer_python_recorder import verify_trace
+from support.reading import Trace
+from support.running import Outcome
+
+Write = Callable[..., Path]
+Run = Callable[..., Outcome]
+
+SESSION = """
+    import sys
+    from IPython.core.interactiveshell import InteractiveShell
+
+    shell = InteractiveShell.instance(colors="NoColor")
+    shell.history_manager.enabled = False
+    for cell in sys.stdin.read().split("\\n# next cell\\n"):
+        result = shell.run_cell(cell, store_history=True)
+        print("ok" if result.success else "failed", type(result.error_in_exec).__name__)
+"""
+LOAD = "%load_ext codetracer_python_recorder\nfactor = 3"
+CELL = """
+def times(n):
+    return factor * n
+
+for n in range(3):
+    print("printed", times(n))
+home = %pwd
+total = times(10)
+total
+"""
+
+
+def cells(write: Write, run: Run, *sources: str) -> Outcome:
+    return run(write(SESSION, "session.py"), stdin="\n# next cell\n".join([LOAD, *sources]))
+
+
+def test_a_cell_has_its_output_and_value_and_a_trace_of_a_real_file(write: Write, run: Run, tmp_path: Path) -> None:
+    after = f"total, home == {str(tmp_path)!r}"
+    plain = cells(write, run, CELL, after)
+    recorded = cells(write, run, f"%%codetracer\n{CELL}", after)
+    assert "Out[2]: 30" in plain.stdout and "Out[3]: (30, True)" in plain.stdout
+    assert recorded.stdout == plain.stdout
+    assert recorded.stderr == "Trace: codetracer-traces/cell-2\n"
+
+    directory = tmp_path / "codetracer-traces" / "cell-2"
+    assert verify_trace(str(directory)) == []
+    trace = Trace(directory)
+    file = tmp_path / "codetracer-traces" / "cell-2.py"
+    assert "def times(n):" in file.read_text()
+    assert [call.name for call in trace.main.calls].count("times") == 4
+    lines = file.read_text().splitlines()
+    ran = [lines[step.line - 1] for step in trace.main.steps if step.path == str(file)]
+    assert ran.count("    return factor * n") == 4 and ran[-1] == "total"
+    # Nothing of IPython, and none of its variables.
+    assert set(trace.paths) <= {str(file), str(tmp_path / "session.py")}
+    shown = {name for step in trace.main.steps for name in step.locals}
+    assert {"n", "total"} <= shown and not shown & {"In", "Out", "_i", "_ih"}
+    assert "".join(output.content for output in trace.main.outputs) == "printed 0\nprinted 3\nprinted 6\n"
+    assert trace.metadata["process_exit_status"] == {"code": 0, "label": None}
+
+
+def test_an_exception_is_the_cells_own_and_is_in_the_trace(write: Write, run: Run, tmp_path: Path) -> None:
+    failing = "%%codetracer -q -o traces/failing --format json\n1 / 0"
+    outcome = cells(write, run, failing, "%%codetracer --no-such-option\n1", "print('goes on')")
+    assert outcome.stdout.count("failed ZeroDivisionError") == 1
+    assert "_record" not in outcome.stdout and "cell-" not in outcome.stdout
+    assert "failing.py" in outcome.stdout
+    assert "goes on" in outcome.stdout and "unrecognized arguments" in outcome.stdout + outcome.stderr
+    trace = Trace(tmp_path / "traces" / "failing")
+    assert trace.metadata["process_exit_status"] == {"code": 1, "label": None}
+    assert (tmp_path / "traces" / "failing" / "trace.json").exists()
+
+
+def test_a_cell_may_await(write: Write, run: Run, tmp_path: Path) -> None:
+    source = "import asyncio\nasync def later(n):\n    await asyncio.sleep(0)\n    return n\n"
+    outcome = cells(write, run, f"%%codetracer -q\n{source}value = await later(7)\nawait later(8)", "value")
+    assert "Out[2]: 8" in outcome.stdout and "Out[3]: 7" in outcome.stdout, outcome.stdout + outcome.stderr
+    trace = Trace(tmp_path / "codetracer-traces" / "cell-2")
+    assert len(trace.main.calls_of("later")) == 2 * 2
