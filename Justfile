@@ -29,7 +29,7 @@ _extension:
     @{{ python }} {{ dev }}/extension.py --primary
 
 # everything CI runs
-test: lint rust-test bench-smoke stub-check pytest bench-check
+test: lint rust-test bench-smoke stub-check pytest site bench-check
     @echo "All checks passed."
 
 # formatting, clippy, ruff, mypy, links
@@ -82,13 +82,18 @@ build:
 smoke-wheel:
     @{{ python }} {{ dev }}/wheels.py smoke
 
-# the Rust documentation, and a check of the links in the pages
-docs:
+# the documentation's site into site/, its reference made from the code; warnings are errors
+site: _extension
+    @NO_MKDOCS_2_WARNING=1 {{ python }} -m mkdocs build --strict --quiet
+    @echo "The site is in site/"
+
+# the site, the Rust documentation, and a check of the links in the pages
+docs: site
     @{{ python }} {{ dev }}/rust.py doc
     @{{ python }} {{ dev }}/check_links.py
 
 # remove everything that was built, the environments included
 clean:
-    rm -rf target dist .venv-3.* .dev .pytest_cache .mypy_cache .ruff_cache .hypothesis trace-out
+    rm -rf target dist site .venv-3.* .dev .pytest_cache .mypy_cache .ruff_cache .hypothesis trace-out
     rm -f python/codetracer_python_recorder/*.so
     find python tests scripts examples -name __pycache__ -type d -prune -exec rm -rf {} +

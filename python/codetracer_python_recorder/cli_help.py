@@ -10,7 +10,7 @@ usage: {PROGRAM} [options] script.py [args...]
        {PROGRAM} [options] -c code [args...]
        {PROGRAM} [options] --pytest|--unittest args...
        {PROGRAM} inspect|verify|recover DIR
-       {PROGRAM} export DIR --chrome-json|--speedscope|--parquet [-o NEW]
+       {PROGRAM} export DIR FORMAT [-o FILE]
        {PROGRAM} convert DIR NEW
        {PROGRAM} report DIR [-o FILE]
        {PROGRAM} policy [--check FILE]

@@ -88,6 +88,11 @@ def try_wheel(interpreter: Interpreter, wheel: Path, scratch: Path) -> None:
     run([python, program, "5"], env=by_environment, cwd=scratch, stdout=subprocess.DEVNULL)
     if not (scratch / "hooked" / "trace.bin").exists():
         fail("the wheel's start-up hook does not record")
+    output([command, "report", trace, "-o", "page.html"], scratch)  # its template is in the wheel
+    if not list(
+        (scratch / "venv").glob("lib/python*/site-packages/codetracer_python_recorder-*.dist-info/sboms/*.json")
+    ):
+        fail("the wheel has no bill of materials")
     # Failure injection belongs to test builds; a wheel that obeys it was built with the wrong features.
     injected = clean_env() | {"CODETRACER_TEST_INJECT_FAILURE": "line"}
     run([command, "--out-dir", "again", "--on-recorder-error", "abort", program, "5"], env=injected, cwd=scratch)
