@@ -14,6 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+REPOSITORY = "https://github.com/metacraft-labs/codetracer-python-recorder/blob/main/"
+
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pages. What mkdocs calls."""
@@ -26,8 +28,12 @@ def on_files(files: Any, config: Any) -> Any:
 
 def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     """Links to files beside the documentation lead to where they are read: the repository."""
-    repository = "https://github.com/metacraft-labs/codetracer-python-recorder/blob/main/"
-    return re.sub(r"\]\((?:\.\./)+(?!docs)([A-Z]+\.md|LICENSE)(#[^)]*)?\)", rf"]({repository}\1\2)", markdown)
+
+    def elsewhere(found: re.Match[str]) -> str:
+        target = os.path.normpath(os.path.join("docs", os.path.dirname(page.file.src_uri), found[1]))
+        return found[0] if target.startswith("docs/") else f"]({REPOSITORY}{target}{found[2] or ''})"
+
+    return re.sub(r"\]\((\.\./[^)#\s]+)(#[^)\s]*)?\)", elsewhere, markdown)
 
 
 def pages() -> dict[str, str]:
