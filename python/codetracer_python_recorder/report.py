@@ -35,7 +35,7 @@ def run(verb: str, arguments: Sequence[str]) -> int:
     """
     options = _parser().parse_args(arguments)
     directory = Path(options.trace)
-    target = Path(options.output) if options.output else Path(f"{os.path.normpath(directory)}.html")
+    target = Path(options.output) if options.output else _beside(directory)
     try:
         with bar("report") as progress:
             text = page(directory, options.max_calls, progress)
@@ -73,6 +73,13 @@ def page(directory: Path, max_calls: int = DEFAULT_MAX_CALLS, progress: Progress
     body.append(f'<p class="note">Written by {_PROGRAM} {escape(VERSION)}. A step is a line that ran.</p>')
     template = Template(files(__package__).joinpath("report.html").read_text(encoding="utf-8"))
     return template.substitute(title=escape(title), body="\n".join(body))
+
+
+def _beside(directory: Path) -> Path:
+    """`DIR.html`, also for a DIR like `.` that has its name from elsewhere."""
+    named = Path(os.path.normpath(directory))
+    named = named if named.name not in ("", "..") else named.resolve()
+    return named.with_name(f"{named.name}.html")
 
 
 def _parser() -> argparse.ArgumentParser:

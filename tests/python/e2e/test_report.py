@@ -122,6 +122,13 @@ def test_deep_recursion_is_no_problem(record: Record, write: Write) -> None:
     assert text.count("<details") == text.count("</details>") > 900
 
 
+def test_the_page_is_beside_the_trace_however_that_is_named(record: Record, write: Write, tmp_path: Path) -> None:
+    trace = record(write("print(1)")).directory
+    words = ["-m", "codetracer_python_recorder", "report", "."]
+    assert python(words, cwd=trace).stdout == f"{trace}.html\n"
+    assert python([*words[:-1], "trace-1/"], cwd=tmp_path).stdout == "trace-1.html\n"
+
+
 def test_a_directory_without_a_trace_is_told(tmp_path: Path) -> None:
     outcome = report(tmp_path / "nothing")
     assert (outcome.status, outcome.stdout) == (1, "")
