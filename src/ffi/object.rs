@@ -124,6 +124,13 @@ impl<'a> Obj<'a> {
         matches!(self.kind().0, Kind::Function | Kind::Module | Kind::Type)
     }
 
+    /// Whether the object never goes away, so that no other will ever be at its address.
+    #[inline]
+    pub fn is_immortal(self) -> bool {
+        // SAFETY: a live object; CPython itself looks at the sign of the lower half.
+        unsafe { (ffi::Py_REFCNT(self.as_ptr()) as i32) < 0 }
+    }
+
     #[inline]
     pub fn is_none(self) -> bool {
         // SAFETY: `Py_None` is a static object.
@@ -134,5 +141,11 @@ impl<'a> Obj<'a> {
     pub fn is_true(self) -> bool {
         // SAFETY: `Py_True` is a static object.
         std::ptr::eq(self.as_ptr(), unsafe { ffi::Py_True() })
+    }
+
+    #[inline]
+    pub fn is_false(self) -> bool {
+        // SAFETY: `Py_False` is a static object.
+        std::ptr::eq(self.as_ptr(), unsafe { ffi::Py_False() })
     }
 }

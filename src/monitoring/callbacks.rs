@@ -7,7 +7,7 @@
 
 use super::api::{CallbackOutcome, CallbackResult, Tracer};
 use super::code::CodeObjectWrapper;
-use crate::ffi::object::{Int, Obj};
+use crate::ffi::object::Obj;
 
 /// How a callback is called: name as in `sys.monitoring.events`, and what it does with (code, last argument).
 pub struct Callback {
@@ -20,7 +20,7 @@ pub struct Callback {
 }
 
 /// Every event we can receive; the index of an entry is its number in `ffi::monitoring`.
-pub static CALLBACKS: [Callback; 7] = [
+pub const CALLBACKS: [Callback; 7] = [
     Callback { event: "PY_START", name: "on_py_start", can_disable: true, run: |t, code, _| t.on_py_start(code) },
     Callback { event: "PY_RESUME", name: "on_py_resume", can_disable: true, run: |t, code, _| t.on_py_resume(code) },
     Callback { event: "PY_THROW", name: "on_py_throw", can_disable: false, run: |t, code, e| t.on_py_throw(code, e) },
@@ -42,10 +42,7 @@ pub static CALLBACKS: [Callback; 7] = [
 
 #[inline]
 fn line_number(object: Obj<'_>) -> u32 {
-    match object.int_value() {
-        Int::Small(line) => u32::try_from(line).unwrap_or(0),
-        Int::Big { .. } => 0,
-    }
+    object.small_int().and_then(|line| u32::try_from(line).ok()).unwrap_or(0)
 }
 
 impl Callback {

@@ -6,7 +6,7 @@
 //!   through the code object.
 //! - An entry made in an earlier session (`generation`) is never used; it is replaced at the next event.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use crate::trace_filter::{ScopeResolution, ValueAction};
 
@@ -41,6 +41,8 @@ pub struct TracedCode {
     pub parameters: Box<[Parameter]>,
     /// Globals the code can load, shown after the fast slots.
     pub globals: Box<[GlobalSlot]>,
+    /// A version of the globals dict in which none of these is a variable that is shown; 0: not known.
+    pub no_globals: AtomicU64,
     /// Class bodies and modules keep their names in a namespace dict.
     pub namespace: Namespace,
     /// The file is the one that switches recording on.

@@ -100,6 +100,9 @@ impl NamespaceView {
                 met += 1;
             }
             let Some(slot) = variable.slot else { continue };
+            if variable.cache.has(Some(value)) {
+                continue;
+            }
             if shown == Shown::GlobalData && value.is_code() {
                 variable.cache.unset(slot, sink.out);
                 continue;

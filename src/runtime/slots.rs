@@ -29,6 +29,7 @@ const CONTENT: u8 = 4;
 pub struct SlotCache {
     /// One of the constants above, or the tag of a scalar in the compact layout.
     state: u8,
+    /// The bits of a number, the address of a text that never goes away, the number of a content.
     scalar: u64,
     bytes: Vec<u8>,
     /// Where the snapshotter remembered the last object.
@@ -48,6 +49,17 @@ impl SlotCache {
         self.state = STALE;
     }
 
+    /// Whether the value stays what it is for as long as the variable refers to the same object.
+    #[inline]
+    pub fn is_settled(&self) -> bool {
+        !matches!(self.state, STALE | SNAPSHOT | CONTENT)
+    }
+
+    #[inline]
+    pub fn is_unbound(&self) -> bool {
+        self.state == UNBOUND
+    }
+
     /// Whether the encoder has this value already, as far as a glance tells: `false` says nothing.
     #[inline]
     pub fn has(&self, object: Option<Obj<'_>>) -> bool {
@@ -59,6 +71,8 @@ impl SlotCache {
             tag::FLOAT => object.common_kind() == Some(Kind::Float) && object.float_value().to_bits() == self.scalar,
             tag::NONE => object.is_none(),
             tag::TRUE => object.is_true(),
+            tag::FALSE => object.is_false(),
+            tag::STR => self.scalar == object.address() as u64,
             _ => false,
         }
     }
@@ -104,7 +118,11 @@ impl SlotCache {
             Some(Kind::None) => self.constant(slot, tag::NONE, out),
             Some(Kind::Bool) => self.constant(slot, if object.is_true() { tag::TRUE } else { tag::FALSE }, out),
             Some(Kind::Str) => match object.text() {
-                Text::Ascii(text) if text.len() <= snapshotter.limits.max_string => self.text(slot, text, out),
+                Text::Ascii(text) if text.len() <= snapshotter.limits.max_string => {
+                    self.text(slot, text, out);
+                    // Only an object that is never replaced is known by its address.
+                    self.scalar = if object.is_immortal() { object.address() as u64 } else { 0 };
+                }
                 _ => self.snapshot(slot, object, snapshotter, policy, out),
             },
             _ => self.snapshot(slot, object, snapshotter, policy, out),

@@ -16,13 +16,13 @@ use std::time::Duration;
 use crate::errors::RecorderError;
 use crate::ffi;
 use crate::ffi::frame::Frame;
-use crate::ffi::object::{Kind, Obj};
+use crate::ffi::object::Obj;
 use crate::monitoring::CodeObjectWrapper;
 use crate::pipeline::layout::{LossCause, Put, output as chunk, record, value as tag};
 use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
 use crate::runtime::code_entry::{Namespace, TracedCode};
 use crate::runtime::io_capture::batch::Batch;
-use crate::runtime::namespace::{NamespaceView, Shown, Sink};
+use crate::runtime::namespace::NamespaceView;
 use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::tracer::filtering::{self, NameDecisions};
 use crate::runtime::tracer::io::LineCache;
@@ -30,6 +30,7 @@ use crate::runtime::tracer::shared::Shared;
 use crate::runtime::value::{Hidden, Snapshotter, dropped, redacted};
 use crate::trace_filter::{ValueAction, ValueKind};
 
+mod globals;
 mod output;
 
 thread_local! {
@@ -48,6 +49,8 @@ struct ShadowFrame {
     base: usize,
     count: usize,
     activates: bool,
+    /// What is known of the globals that are shown with it; see `globals`.
+    globals: u64,
     namespace: Option<Box<NamespaceView>>,
 }
 
@@ -214,6 +217,7 @@ impl ThreadRecorder {
             base,
             count,
             activates: code.activates,
+            globals: globals::FRESH,
             namespace,
         });
         self.snapshotter.begin_step(self.out.len());
@@ -286,15 +290,20 @@ impl ThreadRecorder {
         }
         self.snapshotter.begin_step(self.out.len());
         let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
-        for index in 0..code.fixed.len() {
+        let count = code.fixed.len();
+        let mut index = 0;
+        while index < count {
             // Most variables are numbers that did not change.
             if let Frame::Fast(fast) = frame
-                && let Some(cache) = self.slots.get(base + index)
-                && cache.has(fast.slot(index))
+                && let Some(caches) = self.slots.get(base + index..base + count)
             {
-                continue;
+                index += caches.iter().zip(index..).take_while(|(cache, at)| cache.has(fast.slot(*at))).count();
+                if index == count {
+                    break;
+                }
             }
             self.update_fixed(frame, code, base, index, (code.fixed[index].action, ValueKind::Local));
+            index += 1;
         }
         if !code.globals.is_empty() {
             self.update_globals(frame, code, base);
@@ -306,61 +315,6 @@ impl ThreadRecorder {
         self.out.put_array([record::STEP, line[0], line[1], line[2], line[3]]);
         self.publish();
         Ok(())
-    }
-
-    fn update_globals(&mut self, frame: Frame<'_>, code: &TracedCode, base: usize) {
-        let Some(globals) = frame.globals() else { return };
-        if globals.kind().0 != Kind::Dict {
-            return;
-        }
-        let first = code.fixed.len();
-        for (index, slot) in code.globals.iter().enumerate() {
-            let mut hint = slot.hint.load(Ordering::Relaxed);
-            let before = hint;
-            let value = globals.dict_get(globals.kept_alive(slot.name), &mut hint).filter(|value| !value.is_code());
-            if hint != before {
-                slot.hint.store(hint, Ordering::Relaxed);
-            }
-            let hidden = update(
-                &mut self.slots[base + first + index],
-                (first + index) as u16,
-                value,
-                slot.action,
-                &mut self.snapshotter,
-                &mut self.decisions.of(code),
-                &mut self.out,
-            );
-            if hidden {
-                self.shared.stats.count(slot.action, ValueKind::Global);
-            }
-        }
-    }
-
-    fn update_namespace(&mut self, frame: Frame<'_>, code: &TracedCode) {
-        let (namespace, shown) = match code.namespace {
-            Namespace::None => return,
-            Namespace::Module => (frame.namespace(), Shown::Module),
-            Namespace::Local => (frame.namespace(), Shown::Local),
-            Namespace::AllGlobals => (frame.globals(), Shown::GlobalData),
-        };
-        let Some(namespace) = namespace else { return };
-        let Some(view) = self.stack.last_mut().and_then(|top| top.namespace.as_mut()) else { return };
-        let resolution = &code.resolution;
-        let mut action_of = |name: &str| match shown {
-            Shown::GlobalData => resolution.variable_action(ValueKind::Global, name),
-            Shown::Local => resolution.variable_action(ValueKind::Local, name),
-            Shown::Module => {
-                let [global, local] =
-                    [ValueKind::Global, ValueKind::Local].map(|kind| resolution.variable_action(kind, name));
-                stricter(global, local)
-            }
-        };
-        let mut policy = self.decisions.of(code);
-        let mut sink = Sink { snapshotter: &mut self.snapshotter, policy: &mut policy, out: &mut self.out };
-        let hidden = view.sync(namespace, shown, code.fixed.len() + code.globals.len(), &mut action_of, &mut sink);
-        if hidden > 0 {
-            self.shared.stats.count_many(ValueAction::Redact, ValueKind::Global, hidden);
-        }
     }
 
     /// The frame is left (return, yield, unwind). Frames that are not on the stack are none of ours.
@@ -489,20 +443,10 @@ impl ThreadRecorder {
             cache.invalidate();
         }
         for frame in &mut self.stack {
+            frame.globals = globals::UNSETTLED;
             if let Some(view) = &mut frame.namespace {
                 view.invalidate();
             }
         }
-    }
-}
-
-/// The one that shows less.
-fn stricter(a: ValueAction, b: ValueAction) -> ValueAction {
-    use ValueAction::{Allow, Drop, Redact, RedactData};
-    match (a, b) {
-        (Drop, _) | (_, Drop) => Drop,
-        (Redact, _) | (_, Redact) => Redact,
-        (RedactData, _) | (_, RedactData) => RedactData,
-        (Allow, Allow) => Allow,
     }
 }

@@ -58,13 +58,6 @@ impl Number {
     }
 }
 
-/// Whether the object never goes away.
-#[inline]
-fn is_immortal(object: Obj<'_>) -> bool {
-    // SAFETY: a live object; CPython itself looks at the sign of the lower half.
-    unsafe { (ffi::Py_REFCNT(object.as_ptr()) as i32) < 0 }
-}
-
 /// The words of a number, and its bytes; `None` if it is none of 60 bits at most.
 #[inline]
 pub(super) fn number(object: Obj<'_>) -> Option<Number> {
@@ -86,7 +79,7 @@ pub(super) fn number(object: Obj<'_>) -> Option<Number> {
         _ => return None,
     };
     let count = match tag {
-        _ if is_immortal(object) => 0,
+        _ if object.is_immortal() => 0,
         tag::INT => 3,
         _ => 2,
     };
@@ -153,7 +146,7 @@ impl Guards {
     /// An exact str.
     #[inline]
     pub fn text(&mut self, object: Obj<'_>) {
-        if self.refused || self.pinned || is_immortal(object) || !self.admits(object) {
+        if self.refused || self.pinned || object.is_immortal() || !self.admits(object) {
             return;
         }
         let (start, length) = match object.text() {

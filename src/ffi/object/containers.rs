@@ -49,8 +49,12 @@ impl<'a> Obj<'a> {
         if !layout::trusted() {
             return None;
         }
-        // SAFETY: the caller saw `Kind::Dict` and the layout is trusted.
-        Some(unsafe { (*self.as_ptr().cast::<layout::Dict>()).version_tag })
+        // SAFETY: the caller saw `Kind::Dict` and the layout is trusted. Values that are kept in an instance change without
+        // another version.
+        unsafe {
+            let dict = self.as_ptr().cast::<layout::Dict>();
+            (*dict).values.is_null().then_some((*dict).version_tag)
+        }
     }
 
     /// The value of a `str` key, found without calling `__eq__` or `__hash__`; `hint` remembers where it was, or that it

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -239,6 +239,7 @@ fn decide_now(
         fixed,
         parameters,
         globals,
+        no_globals: AtomicU64::new(0),
         namespace,
         module: if namespace == Namespace::Module { module } else { None },
         activates: false,
