@@ -199,6 +199,11 @@ const CHANGES: &[&str] = &[
     "z = 1000.5",
     "y += 'x'",
     "y = text(6)",
+    "y = 'constant'",
+    "y = 'another'",
+    "w = 'constant'",
+    "w = w is False",
+    "w = w is None",
     "x += b'y'",
     "x = b'z' * len(x)",
     "i = MyInt(2000)",
@@ -270,7 +275,9 @@ impl World {
             let (mut out, mut fresh) = (Vec::new(), Vec::new());
             with_obj(&value, |object| {
                 self.snapshotter.begin_step(0);
-                reader.cache.set(0, object, &mut self.snapshotter, &mut HideSecrets, &mut out);
+                if !reader.cache.has(Some(object)) {
+                    reader.cache.set(0, object, &mut self.snapshotter, &mut HideSecrets, &mut out);
+                }
                 fresh.extend_from_slice(&[record::SET, 0, 0]);
                 self.oracle.begin_step(0);
                 self.oracle.write(object, &mut HideSecrets, &mut fresh);
