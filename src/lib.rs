@@ -7,6 +7,7 @@
 //! | [`session`] | from `start_tracing` to `stop_tracing` |
 //! | [`policy`] | what the user permits |
 //! | [`trace_filter`] | what is recorded and what is hidden |
+//! | [`sampling`] | when and what to record, if not everything |
 //! | [`monitoring`] | `sys.monitoring` events to a [`Tracer`] |
 //! | [`runtime`] | events to compact records, on the interpreter thread |
 //! | [`pipeline`] | compact records to files, on worker threads |
@@ -27,6 +28,7 @@ pub mod pipeline;
 pub mod policy;
 mod python_module;
 pub mod runtime;
+pub mod sampling;
 pub mod session;
 pub mod storage;
 pub mod trace_filter;

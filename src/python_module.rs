@@ -72,6 +72,69 @@ fn stop_tracing(py: Python<'_>, exit_code: Option<Bound<'_, PyAny>>) -> PyResult
     session::stop(py, exit_code.and_then(|code| code.extract().ok())).map_err(logging::raise)
 }
 
+/// Switches recording off until `resume_tracing`: the part that is being written is completed, and the program runs at
+/// its own speed. False if there is nothing to pause.
+#[pyfunction]
+fn pause_tracing(py: Python<'_>) -> PyResult<bool> {
+    session::control::pause(py).map_err(logging::raise)
+}
+
+/// Goes on recording, in a further part. False if nothing was paused.
+#[pyfunction]
+fn resume_tracing(py: Python<'_>) -> PyResult<bool> {
+    session::control::resume(py).map_err(logging::raise)
+}
+
+/// What the recording has done so far, as a dict; None without one.
+#[pyfunction]
+fn tracing_stats(py: Python<'_>) -> PyResult<Option<Bound<'_, PyAny>>> {
+    session::control::stats(py).map(|stats| json_to_python(py, &stats)).transpose()
+}
+
+/// JSON as the `json` module would load it, which the program may not have imported.
+fn json_to_python<'py>(py: Python<'py>, json: &serde_json::Value) -> PyResult<Bound<'py, PyAny>> {
+    use serde_json::Value;
+    Ok(match json {
+        Value::Null => py.None().into_bound(py),
+        Value::Bool(flag) => flag.into_pyobject(py)?.to_owned().into_any(),
+        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => number.into_pyobject(py)?.into_any(),
+            (_, Some(number)) => number.into_pyobject(py)?.into_any(),
+            _ => number.as_f64().into_pyobject(py)?,
+        },
+        Value::String(text) => text.into_pyobject(py)?.into_any(),
+        Value::Array(items) => {
+            let items = items.iter().map(|item| json_to_python(py, item)).collect::<PyResult<Vec<_>>>()?;
+            items.into_pyobject(py)?
+        }
+        Value::Object(entries) => {
+            let dict = pyo3::types::PyDict::new(py);
+            for (key, value) in entries {
+                dict.set_item(key, json_to_python(py, value)?)?;
+            }
+            dict.into_any()
+        }
+    })
+}
+
+/// Decides whether the request that the calling function handles is sampled; its number if it is.
+#[pyfunction]
+fn begin_request_sample(py: Python<'_>, label: &str) -> Option<u64> {
+    session::control::begin_request(py, label)
+}
+
+/// The sampled request goes on below the calling function, or (not `here`) nowhere for now.
+#[pyfunction]
+fn move_request_sample(py: Python<'_>, number: u64, here: bool) {
+    session::control::move_request(py, number, here);
+}
+
+/// The sampled request is over.
+#[pyfunction]
+fn end_request_sample(py: Python<'_>, number: u64) {
+    session::control::end_request(py, number);
+}
+
 /// Makes everything recorded so far durable.
 #[pyfunction]
 fn flush_tracing(py: Python<'_>) -> PyResult<()> {
@@ -154,6 +217,12 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(settle_directory, module)?)?;
     module.add_function(wrap_pyfunction!(stop_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(flush_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(pause_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(resume_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(tracing_stats, module)?)?;
+    module.add_function(wrap_pyfunction!(begin_request_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(move_request_sample, module)?)?;
+    module.add_function(wrap_pyfunction!(end_request_sample, module)?)?;
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;
     module.add_function(wrap_pyfunction!(recording_location, module)?)?;
     module.add_function(wrap_pyfunction!(is_secret_name, module)?)?;

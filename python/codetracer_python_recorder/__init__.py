@@ -26,8 +26,11 @@ from .api import (
     configure_policy_from_env,
     flush,
     is_tracing,
+    pause,
     policy_snapshot,
+    resume,
     start,
+    stats,
     stop,
     trace,
 )
@@ -49,8 +52,11 @@ __all__ = (
     "configure_policy_from_env",
     "flush",
     "is_tracing",
+    "pause",
     "policy_snapshot",
+    "resume",
     "start",
+    "stats",
     "stop",
     "trace",
 )

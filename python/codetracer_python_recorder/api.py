@@ -13,7 +13,7 @@ from .codetracer_python_recorder import (
     policy_snapshot,
 )
 from .formats import DEFAULT_FORMAT, TRACE_BINARY, TRACE_JSON
-from .session import TraceSession, flush, is_tracing, start, stop, trace
+from .session import TraceSession, flush, is_tracing, pause, resume, start, stats, stop, trace
 
 __all__ = (
     "DEFAULT_FORMAT",
@@ -29,8 +29,11 @@ __all__ = (
     "configure_policy_from_env",
     "flush",
     "is_tracing",
+    "pause",
     "policy_snapshot",
+    "resume",
     "start",
+    "stats",
     "stop",
     "trace",
 )

@@ -14,26 +14,32 @@ __all__ = [
     "VERSION",
     "announce_outside_session",
     "call_detached",
+    "begin_request_sample",
     "check_policy",
     "claim_directory",
     "configure_policy",
     "configure_policy_from_env",
     "convert_trace",
+    "end_request_sample",
     "explain_filter",
     "flush_tracing",
     "inspect_trace",
     "is_secret_name",
     "is_tracing",
+    "move_request_sample",
+    "pause_tracing",
     "policy_origins",
     "policy_snapshot",
     "recording_location",
     "recover_trace",
     "refresh_policy_from_env",
     "render_policy",
+    "resume_tracing",
     "run_detached",
     "settle_directory",
     "start_tracing",
     "stop_tracing",
+    "tracing_stats",
     "verify_trace",
 ]
 
@@ -65,6 +71,12 @@ def settle_directory() -> None: ...
 def stop_tracing(exit_code: int | None = None) -> None: ...
 def flush_tracing() -> None: ...
 def is_tracing() -> bool: ...
+def pause_tracing() -> bool: ...
+def resume_tracing() -> bool: ...
+def begin_request_sample(label: str) -> int | None: ...
+def move_request_sample(number: int, here: bool) -> None: ...
+def end_request_sample(number: int) -> None: ...
+def tracing_stats() -> dict[str, Any] | None: ...
 def recording_location() -> tuple[str, int] | None: ...
 def explain_filter(
     module: str | None,
@@ -93,6 +105,7 @@ def configure_policy(
     durability: Mapping[str, object] | None = None,
     limits: Mapping[str, object] | None = None,
     processes: Mapping[str, object] | None = None,
+    sampling: Mapping[str, object] | None = None,
 ) -> None: ...
 def configure_policy_from_env() -> None: ...
 def refresh_policy_from_env() -> None: ...

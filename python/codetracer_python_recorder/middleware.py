@@ -8,6 +8,8 @@ Invariants:
   is said once on stderr and breaks no request.
 - A line is written with one `write` to a file opened for appending, so lines of several threads and processes do not
   mix. The file is readable by its owner only.
+- Where requests are sampled (`sampling.entries` with `middleware`), a sample begins and ends here; its number is in the
+  line, and in the metadata of the part that holds it.
 - Values of query parameters whose names are secret words are redacted before they are written.
 """
 
@@ -22,7 +24,13 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import quote, unquote_plus
 
-from .codetracer_python_recorder import is_secret_name, recording_location
+from .codetracer_python_recorder import (
+    begin_request_sample,
+    end_request_sample,
+    is_secret_name,
+    move_request_sample,
+    recording_location,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +81,8 @@ class CodeTracerWSGIMiddleware:
             span.set_status(status[:3])
             return start_response(status, *arguments)
 
+        # What runs below this frame is of the sample.
+        span.sample = begin_request_sample(span.label)
         try:
             body = self.app(environ, noting_status)
         except BaseException:
@@ -83,6 +93,8 @@ class CodeTracerWSGIMiddleware:
             # Complete, or for the server to send in its own fast way: handed over as it is.
             span.end()
             return body
+        if span.sample is not None:
+            move_request_sample(span.sample, False)
         return _Body(body, span)
 
 
@@ -117,6 +129,8 @@ class CodeTracerASGIMiddleware:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 span.stop_clock()
 
+        # What runs below this frame is of the sample, and not the tasks that run while it waits.
+        span.sample = begin_request_sample(span.label)
         try:
             await self.app(scope, receive, noting_status)
         except BaseException:
@@ -139,16 +153,21 @@ class _Body:
         return self
 
     def __next__(self) -> bytes:
+        if self._span.sample is not None:
+            move_request_sample(self._span.sample, True)
         try:
             if self._items is None:
                 self._items = iter(self._body)
-            return next(self._items)
+            item = next(self._items)
         except StopIteration:
             self._span.end()
             raise
         except BaseException:
             self._span.fail()
             raise
+        if self._span.sample is not None:
+            move_request_sample(self._span.sample, False)
+        return item
 
     def close(self) -> None:
         try:
@@ -168,7 +187,8 @@ class _Span:
     ) -> None:
         self._kind = kind
         self._manifest = manifest
-        self._label = f"{method} {path}"
+        self.label = f"{method} {path}"
+        self.sample: int | None = None
         self._method = method
         self._url = path + ("?" + redacted_query(query) if query else "")
         self._traceparent = traceparent if isinstance(traceparent, str) else None
@@ -201,6 +221,8 @@ class _Span:
             return
         self._over = True
         self.stop_clock()
+        if self.sample is not None:
+            end_request_sample(self.sample)
         try:
             self._write()
         except Exception as error:
@@ -218,7 +240,7 @@ class _Span:
         status = self._status or 500
         line: dict[str, object] = {
             "id": f"span_{self._kind}_{_next_number(path)}",
-            "label": self._label,
+            "label": self.label,
             "span_type": "web-request",
             "status": "error" if status >= 400 else "ok",
             "start_time": self._started.isoformat(timespec="microseconds"),
@@ -234,6 +256,8 @@ class _Span:
             "trace": None if location is None else location[0],
             "trace_part": None if location is None else location[1],
         }
+        if self.sample is not None:
+            line["sample"] = self.sample
         if parent := parse_traceparent(self._traceparent):
             line["trace_id"], line["parent_span_id"], line["trace_flags"] = parent
         _append(path, json.dumps(line, ensure_ascii=True) + "\n")

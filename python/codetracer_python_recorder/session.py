@@ -18,9 +18,12 @@ from .codetracer_python_recorder import RecorderError
 from .codetracer_python_recorder import configure_policy as _configure_policy
 from .codetracer_python_recorder import flush_tracing as _flush_backend
 from .codetracer_python_recorder import is_tracing as _is_tracing_backend
+from .codetracer_python_recorder import pause_tracing as _pause_backend
 from .codetracer_python_recorder import refresh_policy_from_env as _configure_policy_from_env
+from .codetracer_python_recorder import resume_tracing as _resume_backend
 from .codetracer_python_recorder import start_tracing as _start_backend
 from .codetracer_python_recorder import stop_tracing as _stop_backend
+from .codetracer_python_recorder import tracing_stats as _stats_backend
 from .formats import DEFAULT_FORMAT, is_supported, normalize_format, unsupported_format_message
 
 TYPE_CHECKING = False  # the name is what type checkers look for; importing `typing` costs milliseconds
@@ -62,6 +65,18 @@ class TraceSession:
         """
         if _active_session is self:
             flush()
+
+    def pause(self) -> bool:
+        """Switches recording off until `resume`, as the function `pause` does; False when this session is over."""
+        return _active_session is self and pause()
+
+    def resume(self) -> bool:
+        """Goes on recording, as the function `resume` does; False when this session is over."""
+        return _active_session is self and resume()
+
+    def stats(self) -> dict[str, Any] | None:
+        """What the function `stats` tells; None when this session is over."""
+        return stats() if _active_session is self else None
 
     def stop(self, *, exit_code: int | None = None) -> None:
         """Ends this session and completes its files; nothing happens when it is over already.
@@ -150,6 +165,33 @@ def flush() -> None:
     """
     if _is_tracing_backend():
         _flush_backend()
+
+
+def pause() -> bool:
+    """Switches recording off until `resume`; the program runs at its own speed meanwhile, in all threads.
+
+    What was recorded is complete on disk when this returns: the calls in progress end there, without values.
+    Returns False when there is no session, or it is paused already. Raises `RecorderError` when the recording cannot
+    be written.
+    """
+    return _pause_backend()
+
+
+def resume() -> bool:
+    """Goes on recording after `pause`, in a further part of the trace.
+
+    Functions that are running are entered at their next line. Returns False when nothing was paused. Raises
+    `RecorderError` when the recording cannot be written.
+    """
+    return _resume_backend()
+
+
+def stats() -> dict[str, Any] | None:
+    """What the session has done so far: state, part, events, bytes, queue, losses, lag of the workers, overhead.
+
+    Returns None without a session. The keys are described in docs/sampling.md.
+    """
+    return _stats_backend()
 
 
 class trace:
@@ -312,4 +354,4 @@ def absolute(path: StrPath) -> str:
     return os.path.join(os.getcwd(), os.path.expanduser(os.fspath(path)))
 
 
-__all__ = ("TraceSession", "flush", "is_tracing", "start", "stop", "trace")
+__all__ = ("TraceSession", "flush", "is_tracing", "pause", "resume", "start", "stats", "stop", "trace")

@@ -13,7 +13,7 @@
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
 //! | `relay`, `read_back`, `direct` | output that bypasses these streams |
 //! | `stack` | running code without the recorder's frames below it |
-//! | `signals`, `priority`, `disk`, `termination` | what is asked of the operating system |
+//! | `signals`, `priority`, `cpu`, `disk`, `termination` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
 //! | `chunk` | a buffer written by one thread and read by another |
 //! | `sequence_compressor` | zstd frames from matches found elsewhere |
@@ -25,6 +25,7 @@ use pyo3::prelude::*;
 mod builtin;
 pub mod chunk;
 pub mod code;
+pub mod cpu;
 #[cfg(target_os = "linux")]
 pub mod direct;
 pub mod disk;

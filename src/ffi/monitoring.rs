@@ -152,6 +152,7 @@ trampolines! {
     4 => on_py_yield,
     5 => on_py_unwind,
     6 => on_line,
+    7 => on_entry,
 }
 
 /// A callable for `sys.monitoring.register_callback`, for the callback at this index of `CALLBACKS`.

@@ -56,6 +56,10 @@ pub trait Tracer: Send + Sync {
     fn on_py_start(&self, _code: CodeObjectWrapper<'_>) -> CallbackResult {
         Ok(CallbackOutcome::Continue)
     }
+    /// The same, for a tool that watches nothing else (see [`super::install::watch_entries`]).
+    fn on_entry(&self, _code: CodeObjectWrapper<'_>) -> CallbackResult {
+        Ok(CallbackOutcome::Continue)
+    }
     /// A generator or coroutine goes on.
     fn on_py_resume(&self, _code: CodeObjectWrapper<'_>) -> CallbackResult {
         Ok(CallbackOutcome::Continue)

@@ -20,7 +20,7 @@ pub struct Callback {
 }
 
 /// Every event we can receive; the index of an entry is its number in `ffi::monitoring`.
-pub const CALLBACKS: [Callback; 7] = [
+pub const CALLBACKS: [Callback; 8] = [
     Callback { event: "PY_START", name: "on_py_start", can_disable: true, run: |t, code, _| t.on_py_start(code) },
     Callback { event: "PY_RESUME", name: "on_py_resume", can_disable: true, run: |t, code, _| t.on_py_resume(code) },
     Callback { event: "PY_THROW", name: "on_py_throw", can_disable: false, run: |t, code, e| t.on_py_throw(code, e) },
@@ -38,7 +38,11 @@ pub const CALLBACKS: [Callback; 7] = [
         can_disable: true,
         run: |t, code, line| t.on_line(code, line_number(line)),
     },
+    Callback { event: "PY_START", name: "on_entry", can_disable: true, run: |t, code, _| t.on_entry(code) },
 ];
+
+/// The callback of the tool that watches entries; the ones before it are those of the recorder's own.
+pub const ENTRY: usize = 7;
 
 #[inline]
 fn line_number(object: Obj<'_>) -> u32 {

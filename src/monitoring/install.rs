@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use rustc_hash::FxHashSet;
 
 use super::api::{EventSet, Tracer};
-use super::callbacks::CALLBACKS;
+use super::callbacks::{CALLBACKS, ENTRY};
 use super::code::CodeObjectWrapper;
 use crate::errors::{RecorderError, RecorderResult};
 use crate::ffi::monitoring as c;
@@ -30,6 +30,8 @@ struct Installed {
 }
 
 static INSTALLED: Mutex<Option<Arc<Installed>>> = Mutex::new(None);
+/// The tool that watches entries, if there is one.
+static ENTRY_TOOL: Mutex<Option<u8>> = Mutex::new(None);
 static INSTRUMENTED: Mutex<Option<FxHashSet<usize>>> = Mutex::new(None);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,7 +92,7 @@ fn claim(py: Python<'_>) -> RecorderResult<Installed> {
 
 fn register(py: Python<'_>, installed: &Installed, events: EventSet) -> PyResult<()> {
     let monitoring = installed.monitoring.bind(py);
-    for (index, callback) in CALLBACKS.iter().enumerate() {
+    for (index, callback) in CALLBACKS[..ENTRY].iter().enumerate() {
         let bit = event(py, callback.event)?;
         monitoring.call_method1("register_callback", (installed.tool_id, bit.0, c::callable(py, index)?))?;
     }
@@ -98,6 +100,41 @@ fn register(py: Python<'_>, installed: &Installed, events: EventSet) -> PyResult
     monitoring.call_method0("restart_events")?;
     monitoring.call_method1("set_events", (installed.tool_id, events.0))?;
     Ok(())
+}
+
+/// Takes a second tool id that watches the starts of functions and nothing else, and calls the tracer's `on_entry`. What
+/// one tool disables the other does not.
+///
+/// # Errors
+/// `ERR_TRACER_INSTALL_CONFLICT` if no tool id is free.
+pub fn watch_entries(py: Python<'_>) -> RecorderResult<()> {
+    if lock(&INSTALLED).is_none() || lock(&ENTRY_TOOL).is_some() {
+        return Ok(());
+    }
+    let watcher = claim(py)?;
+    let begin = || -> PyResult<()> {
+        let monitoring = watcher.monitoring.bind(py);
+        let start = event(py, CALLBACKS[ENTRY].event)?;
+        monitoring.call_method1("register_callback", (watcher.tool_id, start.0, c::callable(py, ENTRY)?))?;
+        monitoring.call_method0("restart_events")?;
+        monitoring.call_method1("set_events", (watcher.tool_id, start.0)).map(drop)
+    };
+    *lock(&ENTRY_TOOL) = Some(watcher.tool_id);
+    begin().map_err(|error| conflict("watch entries", &error))
+}
+
+/// Frees the tool id of [`watch_entries`], if it was taken.
+pub fn unwatch_entries(py: Python<'_>) {
+    let Some(tool_id) = lock(&ENTRY_TOOL).take() else { return };
+    let end = || -> PyResult<()> {
+        let monitoring = py.import("sys")?.getattr("monitoring")?;
+        monitoring.call_method1("set_events", (tool_id, 0))?;
+        let start = event(py, CALLBACKS[ENTRY].event)?;
+        monitoring.call_method1("register_callback", (tool_id, start.0, py.None()))?;
+        monitoring.call_method1("free_tool_id", (tool_id,)).map(drop)
+    };
+    // It can only fail if somebody else freed our tool id; then there is nothing left to switch off.
+    let _ = end();
 }
 
 /// Switches events on for one code object.
@@ -137,19 +174,34 @@ pub fn silence(py: Python<'_>) {
     }
 }
 
+/// Switches global events on again after [`silence`]; code objects get theirs one by one, by [`instrument`].
+///
+/// # Errors
+/// `ERR_TRACER_INSTALL_CONFLICT` if the tool id is not ours any more.
+pub fn arm(py: Python<'_>, events: EventSet) -> RecorderResult<()> {
+    let Some(installed) = lock(&INSTALLED).clone() else { return Ok(()) };
+    installed
+        .monitoring
+        .bind(py)
+        .call_method1("set_events", (installed.tool_id, events.0))
+        .map(drop)
+        .map_err(|error| conflict("switch events on again", &error))
+}
+
 /// Switches all events off, frees the tool id and returns the tracer, if one was installed.
 ///
 /// # Errors
 /// `ERR_TRACER_INSTALL_CONFLICT` if the tool id is not ours any more.
 pub fn uninstall_tracer(py: Python<'_>) -> RecorderResult<Option<Arc<dyn Tracer>>> {
     silence(py);
+    unwatch_entries(py);
     let installed = lock(&INSTALLED).take();
     *lock(&INSTRUMENTED) = None;
     let tracer = c::publish(py, None);
     if let Some(installed) = installed {
         let release = || -> PyResult<()> {
             let monitoring = installed.monitoring.bind(py);
-            for callback in &CALLBACKS {
+            for callback in &CALLBACKS[..ENTRY] {
                 let bit = event(py, callback.event)?;
                 monitoring.call_method1("register_callback", (installed.tool_id, bit.0, py.None()))?;
             }

@@ -36,6 +36,8 @@ pub struct PipelineConfig {
     pub durable: bool,
     /// How large the recording, or one part of it, may become.
     pub limits: Limits,
+    /// Samples are marked in the streams: there are parts only while one lives.
+    pub marked_samples: bool,
     /// A worker that panics on its first item; names as in [`super::spawn`].
     #[cfg(test)]
     pub(crate) panic_in: Option<&'static str>,
@@ -77,6 +79,7 @@ impl Default for PipelineConfig {
             stop_deadline: Duration::from_secs(60),
             durable: true,
             limits: Limits::default(),
+            marked_samples: false,
             #[cfg(test)]
             panic_in: None,
         }

@@ -34,6 +34,7 @@ use super::tables::Tables;
 
 mod finish;
 mod parts;
+mod samples;
 
 /// Name of this stage in failures.
 pub(super) const STAGE: &str = "encoder";
@@ -106,6 +107,8 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         unmarked: false,
         tick: None,
         new_streams: 0,
+        suspended: false,
+        living: Vec::new(),
         order_taken: false,
     };
     let mut ended = Ended::Failed;
@@ -137,7 +140,12 @@ fn discard(inbox: &EncoderInbox) {
         select! {
             recv(control) -> order => match order {
                 // Whoever asked for a flush finds its reply dropped, and then the failure.
-                Ok(EncoderControl::Flush { .. } | EncoderControl::Rotate { .. }) => {}
+                Ok(
+                    EncoderControl::Flush { .. }
+                    | EncoderControl::Rotate { .. }
+                    | EncoderControl::Suspend { .. }
+                    | EncoderControl::Resume { .. },
+                ) => {}
                 Ok(EncoderControl::Stop { .. } | EncoderControl::Abandon) | Err(_) => return,
             },
             recv(sealed) -> chunk => match chunk {
@@ -163,6 +171,10 @@ struct Encoding {
     /// The writer's answer to the last tick, until it comes.
     tick: Option<flume::Receiver<()>>,
     new_streams: usize,
+    /// The part has ended, and none was begun after it.
+    suspended: bool,
+    /// Samples that are marked as begun and not as over.
+    living: Vec<u64>,
     /// The order to end was received.
     order_taken: bool,
 }
@@ -181,11 +193,18 @@ impl Encoding {
                 self.finish(inbox, Exit::Unknown)?;
                 return Ok(Ended::Limited);
             }
-            let wake = self.watch.deadline().map_or(next_tick, |deadline| deadline.min(next_tick));
+            let deadline = self.watch.deadline().filter(|_| !self.suspended);
+            let wake = deadline.map_or(next_tick, |deadline| deadline.min(next_tick));
             select! {
                 recv(inbox.control) -> order => match order {
                     Ok(EncoderControl::Flush { reply }) => self.flush(inbox, reply)?,
                     Ok(EncoderControl::Rotate { reason, reply }) => self.rotate_now(inbox, &reason, reply)?,
+                    Ok(EncoderControl::Suspend { reason, reply }) => self.suspend(inbox, &reason, reply)?,
+                    Ok(EncoderControl::Resume { reason, sample, reply }) => {
+                        self.resume(&reason, sample)?;
+                        // Whoever asked may have lost patience.
+                        let _ = reply.send(());
+                    }
                     Ok(EncoderControl::Stop { exit }) => {
                         self.order_taken = true;
                         self.finish(inbox, exit)?;
@@ -221,7 +240,9 @@ impl Encoding {
         encoder.set_thread(shared.info.native_id);
         let id = shared.id;
         let meter = StreamMeter::new(shared, Arc::clone(&self.part));
-        self.parts.meters.add(Arc::clone(&meter));
+        if !self.suspended {
+            self.parts.meters.add(Arc::clone(&meter));
+        }
         self.new_streams += 1;
         let stream = Stream { meter, encoder, expected: 0, consumed: 0, buffer: None, cut: false, paths_sent: 0 };
         self.streams.insert(id, stream);
@@ -234,7 +255,9 @@ impl Encoding {
     }
 
     fn take_chunk(&mut self, inbox: &EncoderInbox, sealed: SealedChunk) -> RecorderResult<()> {
-        let SealedChunk { stream: shared, chunk } = sealed;
+        let SealedChunk { stream: shared, chunk, sealed } = sealed;
+        let lag = sealed.elapsed().as_micros() as u64;
+        self.parts.meters.lag_micros.store(lag, Ordering::Relaxed);
         if !self.streams.contains_key(&shared.id) {
             self.open_all(inbox);
         }
@@ -264,11 +287,14 @@ impl Encoding {
         let mut rest = &published[stream.consumed..];
         super::tap::pass(rest);
         stream.consumed = published.len();
-        if rest.is_empty() {
+        if rest.is_empty() || (self.suspended && !self.parts.config.marked_samples) {
             return Ok(());
         }
         self.parts.meters.bytes_in.fetch_add(rest.len() as u64, Ordering::Relaxed);
         while !rest.is_empty() {
+            if self.parts.config.marked_samples && self.take_mark(&mut rest)? {
+                continue;
+            }
             if !self.make_room_for_steps()? {
                 return Ok(());
             }

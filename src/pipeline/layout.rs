@@ -24,6 +24,8 @@
 //! | `OUTPUT` | stream u8, flags u8, code u32, line u32, frame u64, len u32, text | program input or output |
 //! | `LOST` | cause u8, count u64 | so many events are missing here |
 //! | `EVENT` | kind u8, len u32, metadata, len u32, content | a `runtime_tracing` event, kind as `EventLogKind` |
+//! | `SAMPLE_BEGIN` | id u64, len u32, JSON | a sample begins; what its part's metadata say of it |
+//! | `SAMPLE_END` | id u64 | it is over |
 //!
 //! | value | fields after the tag |
 //! |---|---|
@@ -50,6 +52,8 @@ pub mod record {
     pub const OUTPUT: u8 = 0x0a;
     pub const LOST: u8 = 0x0b;
     pub const EVENT: u8 = 0x0c;
+    pub const SAMPLE_BEGIN: u8 = 0x0d;
+    pub const SAMPLE_END: u8 = 0x0e;
 }
 
 /// Value tags; see the table in the module docs.

@@ -77,6 +77,14 @@ impl Lifecycle {
                     let _ = reply.send(outcome);
                 }
                 LifecycleMessage::Rotate { reason, reply } => self.rotate(&state, reason, reply),
+                // Unless it runs the reply is dropped: there is nothing to suspend or resume any more.
+                LifecycleMessage::Suspend { reason, reply } if matches!(state, State::Running) => {
+                    let _ = self.encoder.send(EncoderControl::Suspend { reason, reply });
+                }
+                LifecycleMessage::Resume { reason, sample, reply } if matches!(state, State::Running) => {
+                    let _ = self.encoder.send(EncoderControl::Resume { reason, sample, reply });
+                }
+                LifecycleMessage::Suspend { .. } | LifecycleMessage::Resume { .. } => {}
                 LifecycleMessage::LimitReached => self.limit_reached(&mut state),
                 LifecycleMessage::WorkerFailed => self.worker_failed(&mut state),
                 LifecycleMessage::Abandon { keep_files, reply } => {

@@ -27,6 +27,11 @@ pub(super) enum LifecycleMessage {
     Stop { exit: Exit, metadata: Map<String, Value>, reply: Reply<RecorderResult<StopReport>> },
     /// End the part being recorded and begin a further one; the answer is the directory of the one that ended.
     Rotate { reason: String, reply: Reply<PathBuf> },
+    /// End the part being recorded and its calls; the answer is its directory, complete. Nothing may be recorded until
+    /// `Resume` is answered.
+    Suspend { reason: String, reply: Reply<PathBuf> },
+    /// Begin a further part, without any calls; `sample` goes into its metadata.
+    Resume { reason: String, sample: Option<Value>, reply: Reply<()> },
     /// End the recording without a trace, or with the files as they are.
     Abandon { keep_files: bool, reply: Reply<()> },
     /// A worker has failed: say so in the files. From the supervisor; nobody waits for an answer.
@@ -42,6 +47,10 @@ pub(super) enum EncoderControl {
     Flush { reply: Reply<()> },
     /// Encode what is published, begin a further part, and pass the reply on to the writer.
     Rotate { reason: String, reply: Reply<PathBuf> },
+    /// Encode what is published, end the part and all calls, and pass the reply on to the writer.
+    Suspend { reason: String, reply: Reply<PathBuf> },
+    /// Begin a further part, then answer.
+    Resume { reason: String, sample: Option<Value>, reply: Reply<()> },
     /// Encode what is published, finish every stream, and end.
     Stop { exit: Exit },
     /// End now.

@@ -32,6 +32,7 @@ pub mod stream;
 pub mod supervisor;
 pub mod tables;
 mod tap;
+pub mod worker_time;
 mod writer;
 
 #[cfg(test)]
@@ -106,6 +107,27 @@ impl Pipeline {
         let (reply, answer) = flume::bounded(1);
         let message = LifecycleMessage::Rotate { reason: reason.to_owned(), reply };
         self.ask(message, &answer, self.config.stop_deadline, "rotate")
+    }
+
+    /// Ends the part being recorded, and with it the calls in progress; returns its directory, once it is complete.
+    /// No producer may push until [`Pipeline::resume`] has returned; what one pushes all the same is dropped.
+    ///
+    /// # Errors
+    /// As [`Pipeline::flush`].
+    pub fn suspend(&self, reason: &str) -> RecorderResult<PathBuf> {
+        let (reply, answer) = flume::bounded(1);
+        let message = LifecycleMessage::Suspend { reason: reason.to_owned(), reply };
+        self.ask(message, &answer, self.config.stop_deadline, "suspend")
+    }
+
+    /// Begins a further part, in which no call is in progress; `sample` is the key of this name in its metadata.
+    ///
+    /// # Errors
+    /// As [`Pipeline::flush`].
+    pub fn resume(&self, reason: &str, sample: Option<Value>) -> RecorderResult<()> {
+        let (reply, answer) = flume::bounded(1);
+        let message = LifecycleMessage::Resume { reason: reason.to_owned(), sample, reply };
+        self.ask(message, &answer, self.config.stop_deadline, "resume")
     }
 
     /// The limit that has ended the recording, if one has.

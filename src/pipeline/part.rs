@@ -8,6 +8,7 @@
 //! - The parts of all streams change at once.
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -15,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::encoder::EventCounts;
-use super::stats::StreamSummary;
+use super::stats::{StreamSummary, lock};
 
 /// Directories of the parts but the first.
 pub const PARTS_DIR: &str = "parts";
@@ -30,6 +31,8 @@ pub(super) struct Part {
     /// Why it was begun: why the part before ended, or `start`.
     pub begun_by: String,
     pub started: SystemTime,
+    /// Why and how it was chosen, if it is a sample; several where samples of entries overlapped.
+    samples: Mutex<Vec<Value>>,
     /// Its directory is there.
     pub created: AtomicBool,
 }
@@ -43,12 +46,13 @@ impl Part {
             shown: ".".to_owned(),
             begun_by: "start".to_owned(),
             started: SystemTime::now(),
+            samples: Mutex::default(),
             created: AtomicBool::new(true),
         }
     }
 
     /// The part after this one.
-    pub fn next(&self, out_dir: &Path, reason: &str) -> Self {
+    pub fn next(&self, out_dir: &Path, reason: &str, sample: Option<Value>) -> Self {
         let number = self.number + 1;
         let name = part_dir_name(number);
         Self {
@@ -57,13 +61,23 @@ impl Part {
             shown: format!("{PARTS_DIR}/{name}"),
             begun_by: reason.to_owned(),
             started: SystemTime::now(),
+            samples: Mutex::new(sample.into_iter().collect()),
             created: AtomicBool::new(false),
         }
     }
 
     /// The key `part` of its metadata while it is being recorded.
     pub fn to_json(&self) -> Value {
-        json!({"number": self.number, "begun_by": self.begun_by, "started": unix_seconds(self.started)})
+        let mut part = json!({"number": self.number, "begun_by": self.begun_by, "started": unix_seconds(self.started)});
+        if let Some(sample) = lock(&self.samples).first() {
+            part["sample"] = sample.clone();
+        }
+        part
+    }
+
+    /// A further sample began while the part was being recorded.
+    pub fn add_sample(&self, sample: Value) {
+        lock(&self.samples).push(sample);
     }
 }
 
@@ -82,6 +96,12 @@ pub struct PartSummary {
     /// What its streams hold, the calls in progress at its start included.
     pub counts: EventCounts,
     pub bytes_on_disk: u64,
+    /// Why and how it was chosen, if it is a sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Value>,
+    /// All of them, where samples of entries overlapped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub samples: Vec<Value>,
     /// Of the first part only, whose metadata is also that of the recording; the others have them in theirs.
     #[serde(skip)]
     pub streams: Vec<StreamSummary>,
@@ -90,6 +110,7 @@ pub struct PartSummary {
 impl PartSummary {
     pub(super) fn new(part: &Part, ended_by: &str, streams: &[StreamSummary]) -> Self {
         let mut counts = EventCounts::default();
+        let samples = lock(&part.samples).clone();
         streams.iter().for_each(|stream| counts += stream.counts);
         Self {
             number: part.number,
@@ -99,6 +120,8 @@ impl PartSummary {
             started: unix_seconds(part.started),
             ended: unix_seconds(SystemTime::now()),
             counts,
+            sample: samples.first().cloned(),
+            samples: if samples.len() > 1 { samples } else { Vec::new() },
             streams: if part.number == 0 { streams.to_vec() } else { Vec::new() },
             bytes_on_disk: streams.iter().map(|stream| stream.bytes_on_disk).sum(),
         }
@@ -129,7 +152,7 @@ mod tests {
     #[test]
     fn the_first_part_is_the_out_dir_and_the_others_lie_below_it() {
         let first = Part::first(Path::new("/t"));
-        let next = first.next(Path::new("/t"), "max_steps");
+        let next = first.next(Path::new("/t"), "max_steps", None);
         assert_eq!((first.dir.as_path(), first.shown.as_str()), (Path::new("/t"), "."));
         assert_eq!((next.dir.as_path(), next.shown.as_str()), (Path::new("/t/parts/0001"), "parts/0001"));
         assert_eq!((next.number, next.begun_by.as_str()), (1, "max_steps"));

@@ -26,6 +26,8 @@ pub struct PipelineStats {
     /// Chunks waiting for the encoder, and how many can.
     pub queue_depth: usize,
     pub queue_capacity: usize,
+    /// How long the events that the encoder took last had waited for it; 0 while nothing waits.
+    pub worker_lag_micros: u64,
     /// Events dropped because there was no room.
     pub lost: u64,
     /// The streams that have events in the part being recorded, in the order of their ids.
@@ -103,6 +105,8 @@ impl StreamMeter {
 pub(super) struct Meters {
     pub bytes_in: AtomicU64,
     pub bytes_encoded: AtomicU64,
+    /// How long the chunk that the encoder took last had waited for it.
+    pub lag_micros: AtomicU64,
     /// Number of the part that is being encoded.
     pub part: AtomicU32,
     /// Losses of streams that are no longer in `streams`.
@@ -124,7 +128,8 @@ impl Meters {
         let mut streams = lock(&self.streams);
         streams.retain(|other| !Arc::ptr_eq(other, meter));
         if !streams.iter().any(|other| Arc::ptr_eq(&other.shared, &meter.shared)) {
-            self.lost.fetch_add(meter.shared.lost.load(Ordering::Relaxed), Ordering::Relaxed);
+            // Taken out there: the stream may come back in a later part.
+            self.lost.fetch_add(meter.shared.lost.swap(0, Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
@@ -173,6 +178,7 @@ impl Meters {
             lost: self.lost.load(Ordering::Relaxed),
             queue_depth,
             queue_capacity,
+            worker_lag_micros: if queue_depth == 0 { 0 } else { self.lag_micros.load(Ordering::Relaxed) },
             ..PipelineStats::default()
         };
         stats.events = self.ended_events.load(Ordering::Relaxed);

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -48,6 +48,8 @@ pub struct StreamShared {
 pub struct SealedChunk {
     pub stream: Arc<StreamShared>,
     pub chunk: Arc<Chunk>,
+    /// When it was full.
+    pub sealed: Instant,
 }
 
 /// What became of a record.
@@ -133,7 +135,8 @@ impl StreamProducer {
         if self.pending.is_none()
             && let Some(writer) = self.writer.take()
         {
-            self.pending = Some(SealedChunk { stream: Arc::clone(&self.shared), chunk: writer.seal() });
+            self.pending =
+                Some(SealedChunk { stream: Arc::clone(&self.shared), chunk: writer.seal(), sealed: Instant::now() });
         }
         let Some(chunk) = self.pending.take() else { return Pushed::Stored };
         match self.sealed.try_send(chunk) {

@@ -19,6 +19,7 @@ use crate::errors::{ErrorCode, ErrorKind, RecorderError, RecorderResult};
 use crate::ffi::{priority, signals};
 
 use super::messages::LifecycleMessage;
+use super::worker_time::Counted;
 
 /// How long a worker waits at most before it looks for a failure elsewhere.
 pub(super) const PATIENCE: Duration = Duration::from_millis(50);
@@ -157,6 +158,7 @@ impl Worker {
             std::thread::Builder::new().name(name.to_owned()).spawn(move || {
                 let _alive = alive;
                 priority::lower_this_thread();
+                let _counted = Counted::this_thread();
                 body();
             })
         });

@@ -104,6 +104,10 @@ impl Tables {
     pub fn code(&self, id: u32) -> Option<&CodeInfo> {
         self.codes.get(id as usize)
     }
+    /// Name of a code object.
+    pub fn code_name(&self, id: u32) -> String {
+        self.code(id).map(|code| code.name.clone()).unwrap_or_default()
+    }
     pub fn type_info(&self, id: u32) -> Option<&TypeInfo> {
         self.types.get(id as usize)
     }

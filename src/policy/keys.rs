@@ -9,8 +9,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::model::{Globals, OnFull, OnRecorderError, RecorderPolicy};
-use super::units::{format_duration, parse_duration, parse_size};
+use super::model::{Globals, OnFull, OnRecorderError, RecorderPolicy, SamplingMode};
+use super::units::{Share, format_duration, parse_duration, parse_size};
 use crate::pipeline::limits::OnReached;
 use crate::session::processes::RecordProcesses;
 
@@ -46,6 +46,8 @@ enum Rule {
     Size(&'static str, &'static str),
     /// From the first to the second, both included.
     Duration(&'static str, &'static str),
+    /// From the first to the second, both included.
+    Share(&'static str, &'static str),
     /// Any text, spaces around it removed; empty clears the key.
     Text,
     /// A path, taken as it is; blank clears the key.
@@ -74,6 +76,10 @@ impl Rule {
                 let duration = parse_duration(text)?;
                 (parse_duration(low)? <= duration && duration <= parse_duration(high)?).then_some(given.clone())
             }
+            (Self::Share(low, high), Literal::Text(text)) => {
+                let share = Share::parse(text)?;
+                (Share::parse(low)? <= share && share <= Share::parse(high)?).then_some(given.clone())
+            }
             (Self::Text, Literal::Text(text)) => Some(Literal::Text(text.trim().to_owned())),
             (Self::Path, Literal::Text(text)) => {
                 Some(Literal::Text(if text.trim().is_empty() { String::new() } else { text.clone() }))
@@ -101,6 +107,7 @@ impl fmt::Display for Rule {
             Self::Integer(low, high) => write!(f, "an integer from {low} to {high}"),
             Self::Size(low, high) => write!(f, "a size from {low} to {high}, as bytes or like \"{low}\""),
             Self::Duration(low, high) => write!(f, "a duration from {low} to {high}, in ms, s, m or h"),
+            Self::Share(low, high) => write!(f, "a share from {low} to {high}"),
             Self::Text => f.write_str("a text"),
             Self::Path => f.write_str("a path"),
         }
@@ -142,6 +149,15 @@ impl Stored for Duration {
     }
     fn show(&self) -> Literal {
         Literal::Text(format_duration(*self))
+    }
+}
+
+impl Stored for Share {
+    fn load(accepted: &Literal) -> Option<Self> {
+        if let Literal::Text(text) = accepted { Self::parse(text) } else { None }
+    }
+    fn show(&self) -> Literal {
+        Literal::Text(self.to_string())
     }
 }
 
@@ -188,6 +204,7 @@ words!(OnRecorderError: "abort" = Abort, "disable" = Disable);
 words!(Globals: "referenced" = Referenced, "all" = All, "off" = Off);
 words!(OnFull: "block" = Block, "drop" = Drop);
 words!(RecordProcesses: "auto" = Auto, "always" = Always, "never" = Never);
+words!(SamplingMode: "off" = Off, "windows" = Windows, "entries" = Entries, "budget" = Budget);
 words!(OnReached: "stop" = Stop, "rotate" = Rotate);
 
 /// One setting: its name, what it takes, and where it lives in [`RecorderPolicy`].
@@ -291,11 +308,19 @@ keys! {
     limits.max_duration: Rule::Duration("0s", "8760h");
     limits.min_free_disk: Rule::Size("0B", "1024GiB");
     limits.on_reached: Rule::Word(OnReached::WORDS);
+    sampling.mode: Rule::Word(SamplingMode::WORDS);
+    sampling.seed: Rule::Integer(0, 1 << 53);
+    sampling.on: Rule::Duration("1ms", "1h");
+    sampling.every: Rule::Duration("10ms", "24h");
+    sampling.jitter: Rule::Share("0%", "100%");
+    sampling.entries: Rule::Text;
+    sampling.rate: Rule::Share("0%", "100%");
+    sampling.budget: Rule::Share("0.1%", "100%");
     processes.record: Rule::Word(RecordProcesses::WORDS);
 }
 
 /// Sections that are planned and that this version refuses rather than ignores.
-pub const UNSUPPORTED_SECTIONS: [&str; 4] = ["sampling", "ring", "triggers", "output"];
+pub const UNSUPPORTED_SECTIONS: [&str; 3] = ["ring", "triggers", "output"];
 
 /// The key of this name; a name without a section belongs to `[recorder]`.
 pub fn find(name: &str) -> Option<&'static Key> {

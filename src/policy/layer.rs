@@ -249,7 +249,7 @@ mod tests {
             ("requre_trace", Literal::Bool(true), "unknown key 'requre_trace' (did you mean 'require_trace'?)"),
             ("nonsense", Literal::Bool(true), "unknown key 'nonsense', expected 'key' of [recorder] or 'section.key'"),
             ("valeus.max_depth", Literal::Integer(1), "unknown section [valeus] (did you mean 'values'?)"),
-            ("sampling.on", Literal::Integer(1), "section [sampling] is not supported yet in this version"),
+            ("sampling.on", Literal::Integer(1), "expected a duration from 1ms to 1h"),
             ("values", Literal::Integer(1), "'values' is a section"),
             (
                 "values.max_depth",

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::units::Share;
 use crate::pipeline::limits::Limits;
 use crate::session::processes::RecordProcesses;
 
@@ -28,6 +29,8 @@ pub struct RecorderPolicy {
     pub durability: DurabilitySection,
     /// `[limits]`: how large a recording, or a part of it, may become.
     pub limits: Limits,
+    /// `[sampling]`: recording some of what happens instead of all.
+    pub sampling: SamplingSection,
     /// `[processes]`: which child processes are recorded.
     pub processes: ProcessesSection,
 }
@@ -231,6 +234,58 @@ impl Default for DurabilitySection {
     }
 }
 
+/// `[sampling]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SamplingSection {
+    /// What decides when to record.
+    pub mode: SamplingMode,
+    /// Seed of the generator that decides; 0: a new one for each recording.
+    pub seed: u64,
+    /// Mode `windows`: length of a window.
+    pub on: Duration,
+    /// Mode `windows`: the period, in which there is one window.
+    pub every: Duration,
+    /// Mode `windows`: share of the free time of a period in which the window may begin.
+    pub jitter: Share,
+    /// Mode `entries`: selectors of the functions whose calls are sampled, separated by commas.
+    pub entries: Option<String>,
+    /// Mode `entries`: share of their calls that are recorded.
+    pub rate: Share,
+    /// Mode `budget`: share of the time that recording may cost.
+    pub budget: Share,
+}
+
+impl Default for SamplingSection {
+    fn default() -> Self {
+        Self {
+            mode: SamplingMode::Off,
+            seed: 0,
+            // Together 1 % of the time: several requests of a busy service, ten times a minute.
+            on: Duration::from_millis(100),
+            every: Duration::from_secs(10),
+            // Each moment is as likely as any other: nothing that has a rhythm hides.
+            jitter: Share::percent(100),
+            entries: None,
+            rate: Share::percent(1),
+            budget: Share::percent(2),
+        }
+    }
+}
+
+/// What decides when to record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SamplingMode {
+    /// Everything is recorded.
+    #[default]
+    Off,
+    /// Windows of time.
+    Windows,
+    /// Some calls of some functions, each whole.
+    Entries,
+    /// Bursts that keep within a share of the time.
+    Budget,
+}
+
 /// `[processes]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ProcessesSection {
@@ -252,6 +307,15 @@ impl RecorderPolicy {
                 other: "pipeline.queue_bytes",
                 rule: "must be at most half of",
             });
+        }
+        let sampling = &self.sampling;
+        if sampling.on > sampling.every {
+            let (key, other) = ("sampling.on", "sampling.every");
+            return Err(Contradiction { key, other, rule: "must be at most" });
+        }
+        if sampling.mode == SamplingMode::Entries && sampling.entries.is_none() {
+            let (key, other) = ("sampling.entries", "sampling.mode");
+            return Err(Contradiction { key, other, rule: "must name functions for" });
         }
         Ok(())
     }

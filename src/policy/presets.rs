@@ -9,12 +9,17 @@ pub struct Preset {
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 3] = [
+pub const PRESETS: [Preset; 4] = [
     Preset { name: "full", toml: "# Everything: the built-in defaults.\n" },
     Preset {
         name: "calls",
         toml: "# Calls with their arguments and return values; no lines, no variables.\n\
                [events]\nlines = false\n\n[values]\nglobals = \"off\"\n",
+    },
+    Preset {
+        name: "sampled",
+        toml: "# 1 % of the time, in windows of a tenth of a second.\n\
+               [sampling]\nmode = \"windows\"\non = \"100ms\"\nevery = \"10s\"\n",
     },
     Preset {
         name: "off",
@@ -25,7 +30,7 @@ pub const PRESETS: [Preset; 3] = [
 ];
 
 /// Presets that are planned and that this version refuses rather than ignores.
-pub const UNSUPPORTED_PRESETS: [&str; 2] = ["sampled", "flight-recorder"];
+pub const UNSUPPORTED_PRESETS: [&str; 1] = ["flight-recorder"];
 
 /// The preset of this name.
 pub fn find(name: &str) -> Option<Preset> {
@@ -36,7 +41,7 @@ pub fn find(name: &str) -> Option<Preset> {
 mod tests {
     use super::super::file;
     use super::super::layer::{Origin, resolve};
-    use super::super::model::{Globals, RecorderPolicy};
+    use super::super::model::{Globals, RecorderPolicy, SamplingMode};
     use super::*;
 
     #[test]
@@ -53,6 +58,9 @@ mod tests {
         let off = policy("off");
         assert!(off.events.none() && !off.io_capture.line_proxies);
         assert!(!calls.events.none());
+        let sampled = policy("sampled").sampling;
+        assert_eq!(sampled.mode, SamplingMode::Windows);
+        assert_eq!(sampled.every, sampled.on * 100);
     }
 
     #[test]

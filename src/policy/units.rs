@@ -56,6 +56,53 @@ pub fn format_duration(duration: Duration) -> String {
     format!("{}{unit}", millis / factor)
 }
 
+/// A share of a whole, to the millionth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share(u32);
+
+impl Share {
+    /// Millionths of all of it.
+    pub const WHOLE: u32 = 1_000_000;
+
+    /// So many hundredths, at most 100.
+    pub const fn percent(percent: u32) -> Self {
+        Self(percent * 10_000)
+    }
+
+    /// A number of percent with at most four decimals, from 0 to 100, spaces before the sign allowed. None if it is
+    /// anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = text.trim().strip_suffix('%')?.trim_end();
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits(whole) || !digits(decimals) || decimals.len() > 4 {
+            return None;
+        }
+        let hundredths = format!("{decimals:0<4}").parse::<u32>().ok()?;
+        let share = whole.parse::<u32>().ok()?.checked_mul(10_000)?.checked_add(hundredths)?;
+        (share <= Self::WHOLE).then_some(Self(share))
+    }
+
+    pub const fn millionths(self) -> u32 {
+        self.0
+    }
+
+    /// From 0 to 1.
+    pub fn fraction(self) -> f64 {
+        f64::from(self.0) / f64::from(Self::WHOLE)
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (whole, decimals) = (self.0 / 10_000, format!("{:04}", self.0 % 10_000));
+        match decimals.trim_end_matches('0') {
+            "" => write!(f, "{whole}%"),
+            decimals => write!(f, "{whole}.{decimals}%"),
+        }
+    }
+}
+
 /// Splits `12 MiB` into 12 and `MiB`.
 fn split_number(text: &str) -> Option<(u64, &str)> {
     let text = text.trim();
@@ -68,6 +115,27 @@ fn split_number(text: &str) -> Option<(u64, &str)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn shares_are_percent_with_at_most_four_decimals() {
+        for (text, share) in [
+            ("1%", Some("1%")),
+            (" 0.25 % ", Some("0.25%")),
+            ("0.0001%", Some("0.0001%")),
+            ("100%", Some("100%")),
+            ("2.50%", Some("2.5%")),
+            ("100.0001%", None),
+            ("1", None),
+            (".5%", None),
+            ("-1%", None),
+            ("0.00001%", None),
+            ("%", None),
+            ("4294967296%", None),
+        ] {
+            assert_eq!(Share::parse(text).map(|share| share.to_string()).as_deref(), share, "{text}");
+        }
+        assert_eq!((Share::percent(2).fraction(), Share::percent(2).millionths()), (0.02, 20_000));
+    }
 
     #[test]
     fn sizes_are_read_in_thousands_and_in_1024s() {

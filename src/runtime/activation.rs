@@ -77,6 +77,11 @@ impl ActivationGate {
     pub fn leave_if_entered(&self) {
         let _ = self.active.try_update(Ordering::Relaxed, Ordering::Relaxed, |active| active.checked_sub(1));
     }
+
+    /// So many frames of the file are running, whatever was counted until now.
+    pub fn rebase(&self, running: usize) {
+        self.active.store(running, Ordering::Relaxed);
+    }
 }
 
 fn canonical(path: &Path) -> PathBuf {
@@ -107,6 +112,18 @@ mod tests {
         gate.leave_if_entered();
         gate.enter();
         assert!(gate.is_open());
+    }
+
+    #[test]
+    fn frames_that_run_when_recording_is_resumed_are_counted_anew() {
+        let gate = ActivationGate::new(Some(Path::new("main.py")), Path::new("/nowhere"));
+        gate.enter();
+        gate.rebase(2);
+        gate.leave_if_entered();
+        assert!(gate.is_open());
+        gate.leave_if_entered();
+        gate.leave_if_entered();
+        assert!(!gate.is_open());
     }
 
     #[cfg(unix)]

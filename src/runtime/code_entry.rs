@@ -6,7 +6,7 @@
 //!   through the code object.
 //! - An entry made in an earlier session (`generation`) is never used; it is replaced at the next event.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use crate::trace_filter::{ScopeResolution, ValueAction};
 
@@ -24,10 +24,16 @@ pub struct CodeEntry {
 }
 
 /// Code that opens the activation gate while its frames are active, and shows nothing of them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Gatekeeper {
-    /// Local events are on.
-    pub instrumented: AtomicBool,
+    /// As that of [`TracedCode`].
+    pub instrumented: AtomicU32,
+}
+
+impl Default for Gatekeeper {
+    fn default() -> Self {
+        Self { instrumented: AtomicU32::new(NOT_INSTRUMENTED) }
+    }
 }
 
 /// How the frames of a recorded code object are recorded.
@@ -47,14 +53,19 @@ pub struct TracedCode {
     pub namespace: Namespace,
     /// The file is the one that switches recording on.
     pub activates: bool,
+    /// Its calls are entries that may be sampled.
+    pub is_entry: bool,
     /// `__name__` of the namespace that module code was decided for; the same code can be run in another one.
     pub module: Option<String>,
     pub return_action: ValueAction,
     /// Decides about attributes and dict keys met inside values, and names of namespaces.
     pub resolution: ScopeResolution,
-    /// Local events are on.
-    pub instrumented: AtomicBool,
+    /// The epoch whose local events are on, [`NOT_INSTRUMENTED`] before there were any.
+    pub instrumented: AtomicU32,
 }
+
+/// No epoch of a session.
+pub const NOT_INSTRUMENTED: u32 = u32::MAX;
 
 /// Where a frame keeps variables besides its fast slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +115,7 @@ impl CodeEntry {
     pub fn code_object_is_gone(&self) {
         let traced = self.traced.as_deref().map(|traced| &traced.instrumented);
         let instrumented = traced.or(self.gatekeeper.as_ref().map(|gatekeeper| &gatekeeper.instrumented));
-        if instrumented.is_some_and(|it| it.load(Ordering::Relaxed)) {
+        if instrumented.is_some_and(|it| it.load(Ordering::Relaxed) != NOT_INSTRUMENTED) {
             crate::monitoring::install::forget(self.code);
         }
     }

@@ -6,9 +6,11 @@
 
 pub mod activation;
 pub mod code_entry;
+pub mod entries;
 pub mod inject;
 pub mod io_capture;
 pub mod namespace;
+pub mod overhead;
 pub mod slots;
 pub mod thread;
 pub mod tracer;

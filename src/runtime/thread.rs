@@ -23,6 +23,7 @@ use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
 use crate::runtime::code_entry::{Namespace, TracedCode};
 use crate::runtime::io_capture::batch::Batch;
 use crate::runtime::namespace::NamespaceView;
+use crate::runtime::overhead::Timer;
 use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::tracer::filtering::{self, NameDecisions};
 use crate::runtime::tracer::io::LineCache;
@@ -32,6 +33,8 @@ use crate::trace_filter::{ValueAction, ValueKind};
 
 mod globals;
 mod output;
+mod pause;
+mod samples;
 
 thread_local! {
     static RECORDER: RefCell<Option<Box<ThreadRecorder>>> = const { RefCell::new(None) };
@@ -83,6 +86,10 @@ pub struct ThreadRecorder {
     lost_events: u64,
     /// The frames that ran already when this thread's first event came have been entered.
     joined: bool,
+    /// The epoch of the session that the stack belongs to.
+    epoch: u32,
+    /// Measures some of the callbacks.
+    pub(super) timer: Timer,
     batch: Batch,
     pub(super) lines: LineCache,
 }
@@ -128,7 +135,9 @@ impl ThreadRecorder {
             published_depth: 0,
             kept_floor: 0,
             lost_events: 0,
-            joined: false,
+            joined: shared.entries.is_some(),
+            epoch: shared.state.epoch(),
+            timer: Timer::default(),
             batch: Batch::default(),
             lines: LineCache::default(),
         }
@@ -179,7 +188,8 @@ impl ThreadRecorder {
             return Ok(());
         }
         self.joined = true;
-        if !self.shared.gate.is_unconditional() {
+        let mut open = self.shared.gate.is_unconditional();
+        if !open && self.epoch == 0 {
             return Ok(());
         }
         let mut callers = Vec::new();
@@ -192,7 +202,11 @@ impl ThreadRecorder {
         for caller in callers.into_iter().rev() {
             let Some(code) = caller.code().map(CodeObjectWrapper::new) else { continue };
             if let Some(traced) = filtering::known_entry(&shared, code).and_then(|entry| entry.traced.as_deref()) {
-                self.push_frame(caller, traced, &Entry::Call)?;
+                open |= traced.activates;
+                if open {
+                    self.push_frame(caller, traced, &Entry::Call)?;
+                    self.forget_counted(traced);
+                }
             }
         }
         Ok(())
@@ -287,6 +301,7 @@ impl ThreadRecorder {
         if !self.bring_to_top(frame.id()) {
             self.join_running_callers(frame)?;
             self.push_frame(frame, code, &Entry::Call)?;
+            self.forget_counted(code);
         }
         self.snapshotter.begin_step(self.out.len());
         let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
@@ -321,6 +336,7 @@ impl ThreadRecorder {
     pub fn leave(&mut self, frame: Frame<'_>, code: &TracedCode, value: Obj<'_>, raised: bool) {
         self.before_event();
         if !self.bring_to_top(frame.id()) {
+            self.forget_counted(code);
             self.publish();
             return;
         }
@@ -348,6 +364,10 @@ impl ThreadRecorder {
     /// Closes every frame of the stack.
     pub fn close(&mut self) {
         self.out.clear();
+        if self.is_void() {
+            self.discard_stack();
+            return;
+        }
         self.end_output(chunk::STEP_BOUNDARY);
         while !self.stack.is_empty() {
             self.out.put_u8(record::RETURN);
@@ -376,6 +396,11 @@ impl ThreadRecorder {
         while result == Pushed::NoRoom && self.shared.block_when_full && !self.shared.pipeline.has_failed() {
             let producer = &mut self.producer;
             let waited = ffi::monitoring::without_gil(|| producer.wait_for_room(WAIT_SLICE));
+            if self.is_void() {
+                // Paused meanwhile: what is not stored yet belongs to calls that are over for the encoder.
+                self.out.clear();
+                return;
+            }
             result = if waited == Pushed::Stored { self.producer.push(&self.out) } else { waited };
         }
         match result {
@@ -411,6 +436,9 @@ impl ThreadRecorder {
     /// is now.
     #[inline]
     fn before_event(&mut self) {
+        if self.epoch != self.shared.state.epoch() {
+            self.start_afresh();
+        }
         self.take_copies();
         if self.batch.is_pending() {
             self.end_output(chunk::STEP_BOUNDARY);

@@ -6,7 +6,7 @@
 //! - In a forked child the parent's session is forgotten without touching its files.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
@@ -20,10 +20,12 @@ use crate::pipeline::model::{Exit, TraceFormat};
 use crate::pipeline::tables::Tables;
 use crate::pipeline::{Pipeline, PipelineConfig, StopReport};
 use crate::policy;
-use crate::policy::model::{OnFull, RecorderPolicy};
+use crate::policy::model::{OnFull, RecorderPolicy, SamplingMode};
 use crate::runtime::activation::ActivationGate;
+use crate::runtime::entries::Entries;
 use crate::runtime::inject::{Injection, Stage};
 use crate::runtime::io_capture::Capture;
+use crate::runtime::overhead::Overhead;
 use crate::runtime::thread::{release_recorder, with_recorder};
 use crate::runtime::tracer::RuntimeTracer;
 use crate::runtime::tracer::filtering::Opcodes;
@@ -34,10 +36,12 @@ use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
 
 pub mod bootstrap;
 pub mod claim;
+pub mod control;
 mod exit;
 pub mod explain;
 mod fork;
 pub mod processes;
+mod sampler;
 #[cfg(target_os = "linux")]
 mod signals;
 
@@ -62,6 +66,9 @@ struct Session {
     origin: Origin,
     out_dir: PathBuf,
     pid: u32,
+    control: Arc<control::Control>,
+    /// What switches recording on and off, if that is sampled by time.
+    sampler: Option<sampler::Sampler>,
 }
 
 fn active() -> MutexGuard<'static, Option<Session>> {
@@ -114,7 +121,15 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
         discard(py, &tracer);
         return Err(error);
     }
-    if let Err(error) = tracer.enroll_running_code(py) {
+    let ready = if tracer.shared().entries.is_some() {
+        install::silence(py);
+        // Each sample is a part; what is in none is nothing.
+        let ended = py.detach(|| tracer.shared().pipeline.suspend("sampling"));
+        ended.and_then(|_| install::watch_entries(py))
+    } else {
+        tracer.enroll_running_code(py).map(drop)
+    };
+    if let Err(error) = ready {
         let _ = install::uninstall_tracer(py);
         discard(py, &tracer);
         return Err(error);
@@ -127,6 +142,20 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
         .finish_on_signals
         .then(|| signals::Watch::start(Final { shared: Arc::clone(tracer.shared()), filters: Arc::clone(&summaries) }))
         .flatten();
+    let control = Arc::new(control::Control::new());
+    let sampler = match &tracer.shared().sampling {
+        Some(log) => sampler::Sampler::start(py, &policy.sampling, &policy.events, &tracer, &control, log),
+        None => Ok(None),
+    };
+    let sampler = match sampler {
+        Ok(sampler) => sampler,
+        Err(error) => {
+            drop(capture);
+            let _ = install::uninstall_tracer(py);
+            discard(py, &tracer);
+            return Err(error);
+        }
+    };
     *active() = Some(Session {
         tracer,
         policy,
@@ -138,6 +167,8 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
         origin,
         out_dir,
         pid,
+        control,
+        sampler,
     });
     Ok(())
 }
@@ -160,6 +191,7 @@ fn build_tracer(
     let opcodes = Opcodes::of_interpreter(py)
         .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read the interpreter's opcodes: {error}"))?;
     let local_events = RuntimeTracer::local_events(py, policy.events.lines)?;
+    let call_events = RuntimeTracer::local_events(py, false)?;
     let exit_events = RuntimeTracer::local_events(py, false)?;
     let tables = Arc::new(Tables::new());
     let target = options
@@ -175,6 +207,15 @@ fn build_tracer(
     if let Some(Origin::Parent { parent_pid, .. }) = &options.origin {
         base.insert("parent_pid".to_owned(), json!(parent_pid));
     }
+    let sampling = sampler::log_of(&policy.sampling).map(Arc::new);
+    let entries = match (&policy.sampling.entries, &sampling) {
+        (Some(selectors), Some(log)) if policy.sampling.mode == SamplingMode::Entries => {
+            Some(Entries::new(selectors, policy.sampling.rate, Arc::clone(log), cwd)?)
+        }
+        _ => None,
+    };
+    // Entries say themselves when recording begins.
+    let activation_path = options.activation_path.as_deref().filter(|_| entries.is_none());
     let config = PipelineConfig {
         metadata: base,
         queue_bytes: policy.pipeline.queue_bytes,
@@ -184,6 +225,7 @@ fn build_tracer(
         compression_threads: policy.pipeline.compression_threads,
         flush_interval: policy.durability.flush_interval,
         limits: policy.limits.clone(),
+        marked_samples: policy.sampling.mode == SamplingMode::Entries,
         ..PipelineConfig::new(out_dir, options.format, program.absolute_program())
     };
     let pipeline = py.detach(|| Pipeline::spawn(config, Arc::clone(&tables), Arc::new(FsStorage)))?;
@@ -206,12 +248,17 @@ fn build_tracer(
         record_returns: policy.events.returns,
         record_exceptions: policy.events.exceptions,
         local_events,
+        call_events,
+        only_calls: AtomicBool::new(false),
+        sampling,
+        entries,
         exit_events,
-        gate: ActivationGate::new(options.activation_path.as_deref(), cwd),
+        gate: ActivationGate::new(activation_path, cwd),
         cwd: cwd.to_path_buf(),
         search_path: metadata::search_path(py),
         opcodes,
         stats: Stats::default(),
+        overhead: Overhead::default(),
         injection: Injection::from_env(),
         state: SessionState::default(),
     };
@@ -250,6 +297,14 @@ pub fn stop(py: Python<'_>, exit_code: Option<i64>) -> RecorderResult<()> {
 }
 
 fn conclude(py: Python<'_>, mut session: Session, exit_code: Option<i64>, waiting: Waiting) -> RecorderResult<()> {
+    session.control.end();
+    if let Some(sampler) = session.sampler.take() {
+        match waiting {
+            Waiting::WithoutGil => py.detach(|| sampler.end()),
+            // It may be waiting for the GIL; it finds the control closed.
+            Waiting::WithGil => drop(sampler),
+        }
+    }
     // First of all: nothing the recorder does from here on is the program's.
     drop(session.capture.take());
     let result = finish(py, &session, exit_code, waiting);
@@ -354,6 +409,9 @@ impl Final {
             "trace_filter".to_owned(),
             json!({"filters": *self.filters, "stats": shared.stats.to_json(), "unmatched_rules": unmatched}),
         );
+        if let Some(log) = &shared.sampling {
+            metadata.insert("sampling".to_owned(), log.to_json());
+        }
         if let Some(failure) = disabled {
             metadata.insert(
             "recorder_error".to_owned(),

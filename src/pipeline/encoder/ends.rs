@@ -36,6 +36,13 @@ impl<C: EventCodec> RecordEncoder<C> {
         self.progress = Progress::New;
     }
 
+    /// The calls in progress are over; their ends were written with that of the part.
+    pub(super) fn forget_calls(&mut self) {
+        while self.frames.depth() > 0 {
+            self.frames.pop();
+        }
+    }
+
     /// Counts from zero: the next part begins.
     pub(super) fn begin_part(&mut self) {
         self.counts = EventCounts::default();

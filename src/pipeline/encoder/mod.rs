@@ -116,6 +116,11 @@ impl StreamEncoder {
         with_codec!(&mut self.records, records => records.end_part(out));
     }
 
+    /// Forgets the calls in progress, which [`end_part`](Self::end_part) has ended: the next part starts without any.
+    pub fn forget_calls(&mut self) {
+        with_codec!(&mut self.records, records => records.forget_calls());
+    }
+
     /// The next part begins: counts from zero. What it starts with is written with its first record.
     pub fn begin_part(&mut self) {
         with_codec!(&mut self.records, records => records.begin_part());

@@ -94,6 +94,10 @@ impl<C: EventCodec> RecordEncoder<C> {
             if self.progress == Progress::Finished {
                 return Err(Malformed);
             }
+            // Marks of samples are for whoever feeds the encoder.
+            if matches!(take.rest().first(), Some(&(record::SAMPLE_BEGIN | record::SAMPLE_END))) {
+                break;
+            }
             let outcome = self.record(&mut take, out);
             // Also behind a malformed record: the definitions before it are whole.
             out.settle();

@@ -30,6 +30,11 @@ impl Encoding {
     pub(super) fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         stream.meter.shared.open.store(None);
+        if self.suspended {
+            // Its trace ended with the part.
+            self.streams.remove(&id);
+            return Ok(());
+        }
         if id != 0 && !stream.cut && stream.buffer.is_none() {
             let meter = Arc::clone(&stream.meter);
             self.parts.meters.forget(&meter);

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use serde_json::Value;
+
 use super::{EncoderInbox, Encoding, Reply, StreamMeter, WriterWork, with_content};
 use crate::errors::RecorderResult;
 use crate::pipeline::limits::OnReached;
@@ -29,7 +31,7 @@ impl Encoding {
     /// After a segment was cut: ends the part if its files are large enough.
     pub(super) fn watch_the_size(&mut self) -> RecorderResult<()> {
         let (meters, part) = (&self.parts.meters, &self.part);
-        if self.watch.bytes_reached(|| meters.part_bytes(part)) {
+        if !self.suspended && self.watch.bytes_reached(|| meters.part_bytes(part)) {
             self.reach("max_bytes")?;
         }
         Ok(())
@@ -37,7 +39,7 @@ impl Encoding {
 
     /// Ends the part when its time is up, with all that is published until now.
     pub(super) fn watch_the_clock(&mut self, inbox: &EncoderInbox) -> RecorderResult<()> {
-        if self.watch.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+        if !self.suspended && self.watch.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
             self.pull(inbox)?;
             self.reach("max_duration")?;
         }
@@ -67,7 +69,56 @@ impl Encoding {
         if self.pull(inbox)? {
             self.pull(inbox)?;
         }
-        self.rotate(reason, Some(reply))
+        if !self.suspended {
+            self.rotate(reason, Some(reply))?;
+        }
+        Ok(())
+    }
+
+    /// Ends the part and all calls, with all that was pushed before; until [`Encoding::resume`] nothing is encoded.
+    pub(super) fn suspend(&mut self, inbox: &EncoderInbox, reason: &str, reply: Reply<PathBuf>) -> RecorderResult<()> {
+        if self.pull(inbox)? {
+            self.pull(inbox)?;
+        }
+        if self.suspended {
+            // Whoever asked may have lost patience.
+            let _ = reply.send(self.part.dir.clone());
+            return Ok(());
+        }
+        self.end_part_and_calls(reason, Some(reply))
+    }
+
+    /// Ends the part and the calls of all streams.
+    pub(super) fn end_part_and_calls(&mut self, reason: &str, reply: Option<Reply<PathBuf>>) -> RecorderResult<()> {
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            self.end_part_of(id)?;
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.encoder.forget_calls();
+            }
+        }
+        self.suspended = true;
+        self.living.clear();
+        let ordinal = self.ordinal();
+        let ended = WriterWork::EndPart { part: Arc::clone(&self.part), reason: reason.to_owned(), reply };
+        self.parts.output.pass(ordinal, ended);
+        Ok(())
+    }
+
+    /// Begins the part after the one that [`Encoding::suspend`] ended.
+    pub(super) fn resume(&mut self, reason: &str, sample: Option<Value>) -> RecorderResult<()> {
+        if !self.suspended {
+            return Ok(());
+        }
+        self.suspended = false;
+        self.part = Arc::new(self.part.next(&self.parts.config.out_dir, reason, sample));
+        self.parts.meters.part.store(self.part.number, Ordering::Relaxed);
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            self.begin_part_of(id)?;
+        }
+        self.watch.restart();
+        Ok(())
     }
 
     fn rotate(&mut self, reason: &str, reply: Option<Reply<PathBuf>>) -> RecorderResult<()> {
@@ -75,7 +126,7 @@ impl Encoding {
         for &id in &ids {
             self.end_part_of(id)?;
         }
-        let next = Arc::new(self.part.next(&self.parts.config.out_dir, reason));
+        let next = Arc::new(self.part.next(&self.parts.config.out_dir, reason, None));
         self.parts.meters.part.store(next.number, Ordering::Relaxed);
         let part = std::mem::replace(&mut self.part, next);
         let ended = WriterWork::EndPart { part, reason: reason.to_owned(), reply };

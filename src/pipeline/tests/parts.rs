@@ -273,3 +273,40 @@ proptest! {
         prop_assert_eq!(crate::format::verify::verify(dir.path()).unwrap(), Vec::<String>::new());
     }
 }
+
+#[test]
+fn a_pause_ends_all_calls_and_what_is_resumed_starts_without_any() {
+    for format in [TraceFormat::Binary, TraceFormat::Json] {
+        let dir = tempfile::tempdir().unwrap();
+        let pipeline = spawn(config(dir.path(), format));
+        let mut main = Counter::start(&pipeline, "MainThread");
+        let mut busy = Counter::start(&pipeline, "busy");
+        main.steps(10);
+        busy.steps(3000);
+        assert_eq!(pipeline.suspend("pause").unwrap(), dir.path());
+        assert_eq!(json(&dir.path().join("trace_metadata.json"))["part"]["ended_by"], "pause");
+        let threads = dir.path().join("threads/01-busy").join(format.events_file());
+        assert_eq!(part_lines(&threads), (1..=3000).collect::<Vec<_>>());
+        // Whoever pushes all the same finds nobody; it is none of the next part's.
+        busy.steps(1);
+        pipeline.flush().unwrap();
+        pipeline.resume("resume", Some(serde_json::json!({"probability": 0.5}))).unwrap();
+        busy.line = 0;
+        busy.steps(5);
+        assert_eq!(pipeline.suspend("pause").unwrap(), part(dir.path(), 1));
+        drop((main, busy));
+        let report = pipeline.stop(EXIT, Default::default()).unwrap();
+        assert_eq!(report.stats.parts.len(), 2);
+        let resumed = part(dir.path(), 1);
+        assert_eq!(part_lines(&resumed.join("threads/01-busy").join(format.events_file())), [1, 2, 3, 4, 5]);
+        assert!(part_lines(&resumed.join(format.events_file())).is_empty());
+        let metadata = json(&resumed.join("trace_metadata.json"));
+        assert_eq!(metadata["part"]["begun_by"], "resume");
+        assert_eq!(metadata["part"]["sample"]["probability"], 0.5);
+        assert_eq!(metadata["part"]["counts"]["continued"], 0);
+        // Stopped while it is suspended: there is no part after the last one.
+        assert!(!part(dir.path(), 2).exists());
+        assert_eq!(json(&dir.path().join("trace_metadata.json"))["parts"].as_array().unwrap().len(), 2);
+        assert_eq!(crate::format::verify::verify(dir.path()).unwrap(), Vec::<String>::new());
+    }
+}

@@ -20,6 +20,13 @@ const LONGEST_CHUNK: usize = 64 * 1024;
 impl ThreadRecorder {
     /// Adds to the chunk of output that this thread is writing.
     pub fn output(&mut self, origin: Origin, add: impl FnOnce(&mut String) -> u8) {
+        if self.is_void() {
+            self.start_afresh();
+        }
+        if self.shared.entries.is_some() && self.stack.is_empty() {
+            // Of no sample.
+            return;
+        }
         if self.lost_events > 0 {
             self.send_stack_again();
         }
@@ -50,6 +57,9 @@ impl ThreadRecorder {
 
     /// Adds a chunk that was seen at a descriptor only.
     pub fn output_copy(&mut self, origin: Origin, text: &str, flags: u8) {
+        if self.shared.entries.is_some() && self.stack.is_empty() {
+            return;
+        }
         self.end_output(output::STEP_BOUNDARY);
         self.batch.add(origin, |out| {
             out.push_str(text);

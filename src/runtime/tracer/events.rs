@@ -23,6 +23,15 @@ use crate::runtime::thread::{Entry, ThreadRecorder, with_recorder};
 const CONTINUE: CallbackResult = Ok(CallbackOutcome::Continue);
 const DISABLE: CallbackResult = Ok(CallbackOutcome::DisableLocation);
 
+/// How a frame is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Return,
+    /// It may go on later.
+    Yield,
+    Raise,
+}
+
 impl RuntimeTracer {
     /// The decision of this session about a code object, if one was made.
     #[inline]
@@ -32,7 +41,11 @@ impl RuntimeTracer {
 
     /// The decision, made now if need be.
     #[inline]
-    fn decide<'a>(&self, code: CodeObjectWrapper<'a>, frame: Frame<'_>) -> Result<&'a CodeEntry, Box<RecorderError>> {
+    pub(super) fn decide<'a>(
+        &self,
+        code: CodeObjectWrapper<'a>,
+        frame: Frame<'_>,
+    ) -> Result<&'a CodeEntry, Box<RecorderError>> {
         match self.known(code) {
             Some(entry) => Ok(entry),
             None => filtering::decide(&self.shared, code, frame),
@@ -54,8 +67,15 @@ impl RuntimeTracer {
         if !traced.activates && !self.shared.gate.is_open() {
             return CONTINUE;
         }
-        if !traced.instrumented.load(Ordering::Relaxed) {
+        if self.shared.entries.is_some() && !self.is_of_sample(frame, entry) {
+            return CONTINUE;
+        }
+        if !filtering::is_instrumented(&self.shared, traced) {
             filtering::instrument(&self.shared, code, traced)?;
+            // That can run a finalizer, and so another thread, which may have paused the recording.
+            if !self.shared.state.is_recording() {
+                return CONTINUE;
+            }
         }
         self.shared.injection.check(Stage::PyStart)?;
         self.record(|recorder| recorder.enter(frame, traced, entry))
@@ -65,7 +85,7 @@ impl RuntimeTracer {
     #[cold]
     fn enter_unrecorded(&self, code: CodeObjectWrapper<'_>, decision: &CodeEntry) -> CallbackResult {
         let Some(gatekeeper) = &decision.gatekeeper else { return DISABLE };
-        if !gatekeeper.instrumented.load(Ordering::Relaxed) {
+        if gatekeeper.instrumented.load(Ordering::Relaxed) != self.shared.state.epoch() {
             filtering::instrument_gatekeeper(&self.shared, code, gatekeeper)?;
         }
         self.shared.gate.enter();
@@ -73,9 +93,16 @@ impl RuntimeTracer {
     }
 
     #[inline]
-    fn record(&self, work: impl FnOnce(&mut ThreadRecorder) -> Result<(), Box<RecorderError>>) -> CallbackResult {
+    pub(super) fn record(
+        &self,
+        work: impl FnOnce(&mut ThreadRecorder) -> Result<(), Box<RecorderError>>,
+    ) -> CallbackResult {
         let outcome = with_recorder(&self.shared, |recorder| {
+            let clock = recorder.timer.start();
             let result = work(recorder);
+            if let Some(clock) = clock {
+                recorder.timer.stop(clock, &self.shared.overhead);
+            }
             if result.is_err() {
                 recorder.abandon_event();
             }
@@ -90,7 +117,7 @@ impl RuntimeTracer {
 
     /// A frame is left with `value`.
     #[inline]
-    fn leave(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>, raised: bool) -> CallbackResult {
+    fn leave(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>, way: Way) -> CallbackResult {
         let Some(traced) = self.recorded(code) else {
             if self.known(code).is_some_and(|decision| decision.gatekeeper.is_some()) {
                 self.shared.gate.leave_if_entered();
@@ -98,10 +125,19 @@ impl RuntimeTracer {
             return CONTINUE;
         };
         let Some(frame) = ffi::current_frame() else { return CONTINUE };
-        self.record(|recorder| {
-            recorder.leave(frame, traced, value, raised);
+        let mut sample_left = false;
+        let result = self.record(|recorder| {
+            if self.shared.entries.is_some() && !recorder.has(frame) {
+                return Ok(());
+            }
+            recorder.leave(frame, traced, value, way == Way::Raise);
+            sample_left = way != Way::Yield && self.shared.entries.is_some() && !recorder.is_within_calls();
             Ok(())
-        })
+        });
+        if sample_left {
+            self.frame_is_left(frame);
+        }
+        result
     }
 
     /// How frames of this code object are recorded, if they are, now.
@@ -133,15 +169,19 @@ impl Tracer for RuntimeTracer {
     }
 
     fn on_py_return(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
-        self.leave(code, value, false)
+        self.leave(code, value, Way::Return)
     }
 
     fn on_py_yield(&self, code: CodeObjectWrapper<'_>, value: Obj<'_>) -> CallbackResult {
-        self.leave(code, value, false)
+        self.leave(code, value, Way::Yield)
     }
 
     fn on_py_unwind(&self, code: CodeObjectWrapper<'_>, exception: Obj<'_>) -> CallbackResult {
-        self.leave(code, exception, true)
+        self.leave(code, exception, Way::Raise)
+    }
+
+    fn on_entry(&self, code: CodeObjectWrapper<'_>) -> CallbackResult {
+        self.entry_starts(code)
     }
 
     fn on_line(&self, code: CodeObjectWrapper<'_>, line: u32) -> CallbackResult {
@@ -151,7 +191,12 @@ impl Tracer for RuntimeTracer {
         if self.shared.injection.is(Stage::Panic) {
             inject_panic();
         }
-        self.record(|recorder| recorder.step(frame, traced, line))
+        self.record(|recorder| {
+            if self.shared.entries.is_some() && !recorder.has(frame) {
+                return Ok(());
+            }
+            recorder.step(frame, traced, line)
+        })
     }
 
     fn on_failure(&self, py: Python<'_>, error: RecorderError) -> Option<RecorderError> {

@@ -6,7 +6,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
@@ -22,7 +22,9 @@ use crate::monitoring::CodeObjectWrapper;
 use crate::monitoring::code::{CodeNames, CodeSignature};
 use crate::pipeline::tables::CodeInfo;
 use crate::policy::model::Globals;
-use crate::runtime::code_entry::{CodeEntry, FixedSlot, Gatekeeper, GlobalSlot, Namespace, Parameter, TracedCode};
+use crate::runtime::code_entry::{
+    CodeEntry, FixedSlot, Gatekeeper, GlobalSlot, NOT_INSTRUMENTED, Namespace, Parameter, TracedCode,
+};
 use crate::runtime::value::NamePolicy;
 use crate::trace_filter::{ExecDecision, Scope, ScopeResolution, ValueAction, ValueKind};
 
@@ -129,8 +131,10 @@ fn decide_with<'a>(
 /// Switches a recorded code object's own events on.
 #[cold]
 pub fn instrument(shared: &Shared, code: CodeObjectWrapper<'_>, traced: &TracedCode) -> Result<(), Box<RecorderError>> {
-    traced.instrumented.store(true, Ordering::Relaxed);
-    ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.local_events)).map_err(Box::new)
+    traced.instrumented.store(shared.state.epoch(), Ordering::Relaxed);
+    let only_calls = shared.only_calls.load(Ordering::Relaxed);
+    let events = if only_calls { shared.call_events } else { shared.local_events };
+    ffi::attached(|py| crate::monitoring::install::instrument(py, code, events)).map_err(Box::new)
 }
 
 /// Lets frames of code that is not recorded open the activation gate.
@@ -140,12 +144,19 @@ pub fn instrument_gatekeeper(
     code: CodeObjectWrapper<'_>,
     gatekeeper: &Gatekeeper,
 ) -> Result<(), Box<RecorderError>> {
-    gatekeeper.instrumented.store(true, Ordering::Relaxed);
+    gatekeeper.instrumented.store(shared.state.epoch(), Ordering::Relaxed);
     ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.exit_events)).map_err(Box::new)
 }
 
-/// Decides about the code of a frame that runs already, and switches its events on if it is recorded.
-pub fn enroll(py: Python<'_>, shared: &Arc<Shared>, frame: &Bound<'_, PyAny>) -> Result<(), RecorderError> {
+/// The local events of this code object are those of this epoch.
+#[inline]
+pub fn is_instrumented(shared: &Shared, traced: &TracedCode) -> bool {
+    traced.instrumented.load(Ordering::Relaxed) == shared.state.epoch()
+}
+
+/// Decides about the code of a frame that runs already, and switches its events on if it is recorded. Returns whether
+/// the frame is of the file that switches recording on.
+pub fn enroll(py: Python<'_>, shared: &Arc<Shared>, frame: &Bound<'_, PyAny>) -> Result<bool, RecorderError> {
     let parts = || -> PyResult<(Bound<'_, PyAny>, Bound<'_, PyAny>)> {
         Ok((frame.getattr("f_code")?, frame.getattr("f_globals")?))
     };
@@ -158,13 +169,18 @@ pub fn enroll(py: Python<'_>, shared: &Arc<Shared>, frame: &Bound<'_, PyAny>) ->
             Some(entry) => entry,
             None => decide_with(py, shared, code, module).map_err(|error| *error)?,
         };
-        match entry.traced.as_deref() {
-            // Behind a closed gate code is instrumented when it is needed.
-            Some(traced) if shared.gate.is_open() && !traced.instrumented.load(Ordering::Relaxed) => {
-                instrument(shared, code, traced).map_err(|error| *error)
+        let Some(traced) = entry.traced.as_deref() else {
+            let Some(gatekeeper) = &entry.gatekeeper else { return Ok(false) };
+            if shared.gate.is_open() {
+                instrument_gatekeeper(shared, code, gatekeeper).map_err(|error| *error)?;
             }
-            _ => Ok(()),
+            return Ok(true);
+        };
+        // Behind a closed gate code is instrumented when it is needed.
+        if shared.gate.is_open() && !is_instrumented(shared, traced) {
+            instrument(shared, code, traced).map_err(|error| *error)?;
         }
+        Ok(traced.activates)
     })
 }
 
@@ -206,7 +222,9 @@ fn decide_now(
         (Some(module), "<module>") => format!("<{module}>"),
         _ => names.qualname.clone(),
     };
-    let resolution = shared.engine.resolve(&Scope { module: module.as_deref(), path: &path_text, qualname: &name });
+    let scope = Scope { module: module.as_deref(), path: &path_text, qualname: &name };
+    let resolution = shared.engine.resolve(&scope);
+    let is_entry = shared.entries.as_ref().is_some_and(|entries| entries.selects(&scope));
     if resolution.exec() == ExecDecision::Skip {
         return Ok(None);
     }
@@ -243,9 +261,10 @@ fn decide_now(
         namespace,
         module: if namespace == Namespace::Module { module } else { None },
         activates: false,
+        is_entry,
         return_action: resolution.return_action(),
         resolution,
-        instrumented: AtomicBool::new(false),
+        instrumented: AtomicU32::new(NOT_INSTRUMENTED),
     }))
 }
 

@@ -3,6 +3,7 @@
 //! Invariants:
 //! - The origin is the nearest recorded frame of the calling thread, and the line that it executes *now* (its
 //!   instruction, not its last line event): `print("x", g())` belongs to the line of `print`.
+//! - While the recording is paused nothing is recorded.
 //! - Where no frame is recorded the origin is unknown; the output is recorded all the same.
 
 use super::filtering;
@@ -33,6 +34,9 @@ fn recorded_frame<'a>(shared: &Shared) -> Option<(Frame<'a>, u32)> {
 
 /// Records what went through a stream; `put` appends it and gives flags.
 pub fn record(sink: &Sink, stream: u8, put: impl FnOnce(&mut String) -> u8) {
+    if sink.shared.state.is_paused() {
+        return;
+    }
     let found = recorded_frame(&sink.shared);
     with_recorder(&sink.shared, |recorder| {
         recorder.take_copies();

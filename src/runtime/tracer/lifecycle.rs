@@ -58,8 +58,8 @@ impl RuntimeTracer {
     }
 
     /// Frames that are running already when recording begins: their code gets its events now, and the frames of the
-    /// calling thread are entered when their next line runs.
-    pub fn enroll_running_code(&self, py: Python<'_>) -> RecorderResult<()> {
+    /// calling thread are entered when their next line runs. Returns how many are of the file that switches recording on.
+    pub fn enroll_running_code(&self, py: Python<'_>) -> RecorderResult<usize> {
         let walk = || -> pyo3::PyResult<Vec<pyo3::Py<pyo3::PyAny>>> {
             use pyo3::types::PyAnyMethods;
             let mut codes = Vec::new();
@@ -77,10 +77,49 @@ impl RuntimeTracer {
         };
         let frames =
             walk().map_err(|error| crate::enverr!(FrameIntrospectionFailed, "cannot list running frames: {error}"))?;
+        let mut activating = 0;
         for frame in frames {
-            super::filtering::enroll(py, &self.shared, frame.bind(py))?;
+            activating += usize::from(super::filtering::enroll(py, &self.shared, frame.bind(py))?);
         }
-        Ok(())
+        Ok(activating)
+    }
+
+    /// Whether lines are recorded when recording is resumed, as far as the policy wants them at all.
+    pub fn record_lines(&self, wanted: bool) {
+        self.shared.only_calls.store(!wanted, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Switches all events off: from here on the program runs as if nothing were recorded. No thread pushes a record
+    /// after this.
+    pub fn pause(&self, py: Python<'_>) {
+        self.shared.state.pause();
+        if let Some(entries) = &self.shared.entries {
+            entries.end_all();
+            install::unwatch_entries(py);
+        }
+        install::silence(py);
+    }
+
+    /// Switches events on again. Frames that are running are entered as those that ran before the recording; a file
+    /// that switches recording on does so too if it is running.
+    ///
+    /// # Errors
+    /// As [`RuntimeTracer::enroll_running_code`].
+    pub fn resume(&self, py: Python<'_>) -> RecorderResult<()> {
+        self.shared.state.resume();
+        if !self.shared.state.is_recording() {
+            return Ok(());
+        }
+        if self.shared.entries.is_some() {
+            return install::watch_entries(py);
+        }
+        install::arm(py, self.global_events)?;
+        if !self.shared.gate.is_unconditional() {
+            // Closed, so that nothing is instrumented before the count is known.
+            self.shared.gate.rebase(0);
+            self.shared.gate.rebase(self.enroll_running_code(py)?);
+        }
+        self.enroll_running_code(py).map(drop)
     }
 
     /// Remembers the failure, switches all events off, and says whether the program shall see it.

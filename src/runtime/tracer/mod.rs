@@ -6,6 +6,7 @@ pub mod filtering;
 pub mod io;
 pub mod lifecycle;
 pub mod paths;
+mod samples;
 pub mod shared;
 
 pub use lifecycle::RuntimeTracer;

@@ -5,7 +5,7 @@
 //! - Nothing here refers to Python objects.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Value, json};
@@ -16,9 +16,12 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::tables::Tables;
 use crate::policy::model::Globals;
 use crate::runtime::activation::ActivationGate;
+use crate::runtime::entries::Entries;
 use crate::runtime::inject::Injection;
 use crate::runtime::io_capture::totals::Totals;
+use crate::runtime::overhead::Overhead;
 use crate::runtime::value::{Limits, names::SharedTypes};
+use crate::sampling::log::SamplingLog;
 use crate::trace_filter::{TraceFilterEngine, ValueAction, ValueKind};
 
 /// See the module docs.
@@ -42,6 +45,14 @@ pub struct Shared {
     pub record_exceptions: bool,
     /// Events of recorded code objects.
     pub local_events: EventSet,
+    /// The same without lines.
+    pub call_events: EventSet,
+    /// Only these are wanted now. Changes only while recording is paused.
+    pub only_calls: AtomicBool,
+    /// How the session is sampled; `None`: everything is recorded.
+    pub sampling: Option<Arc<SamplingLog>>,
+    /// Which calls are sampled, if sampling goes by them.
+    pub entries: Option<Entries>,
     /// Those of them that say that a frame is left.
     pub exit_events: EventSet,
     pub gate: ActivationGate,
@@ -51,6 +62,8 @@ pub struct Shared {
     pub search_path: Vec<PathBuf>,
     pub opcodes: super::filtering::Opcodes,
     pub stats: Stats,
+    /// What callbacks cost.
+    pub overhead: Overhead,
     pub injection: Injection,
     pub state: SessionState,
 }
@@ -58,9 +71,18 @@ pub struct Shared {
 /// How the session goes.
 #[derive(Debug, Default)]
 pub struct SessionState {
-    ended: AtomicU8,
+    /// Why nothing is recorded: bits of `halt`; 0 while it is.
+    halted: AtomicU8,
+    /// How often recording was resumed.
+    epoch: AtomicU32,
     recorded: AtomicBool,
     failure: Mutex<Option<Failure>>,
+}
+
+/// Why nothing is recorded now.
+mod halt {
+    pub const ENDED: u8 = 1;
+    pub const PAUSED: u8 = 2;
 }
 
 /// The first failure of a session, as plain data.
@@ -75,11 +97,38 @@ impl SessionState {
     /// Events are to be recorded.
     #[inline]
     pub fn is_recording(&self) -> bool {
-        self.ended.load(Ordering::Relaxed) == 0
+        self.halted.load(Ordering::Relaxed) == 0
     }
     /// No further event is recorded.
     pub fn end(&self) {
-        self.ended.store(1, Ordering::Relaxed);
+        self.halted.fetch_or(halt::ENDED, Ordering::Relaxed);
+    }
+    /// The session has ended, of itself or by a failure.
+    pub fn has_ended(&self) -> bool {
+        self.halted.load(Ordering::Relaxed) & halt::ENDED != 0
+    }
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        self.halted.load(Ordering::Relaxed) & halt::PAUSED != 0
+    }
+    /// No event is recorded until [`Self::resume`].
+    pub fn pause(&self) {
+        self.halted.fetch_or(halt::PAUSED, Ordering::Relaxed);
+    }
+    /// Events are recorded again, in a new epoch. With the GIL held, as [`Self::pause`].
+    pub fn resume(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+        self.halted.fetch_and(!halt::PAUSED, Ordering::Relaxed);
+    }
+    /// What threads know of their stacks, and the events of code objects, is void from here on.
+    pub fn next_epoch(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
+    }
+    /// Counts the times recording was resumed. What a thread knows of an earlier epoch (its stack, the variables) and
+    /// the events of a code object are void.
+    #[inline]
+    pub fn epoch(&self) -> u32 {
+        self.epoch.load(Ordering::Relaxed)
     }
     /// At least one event was recorded.
     #[inline]
@@ -171,6 +220,19 @@ mod tests {
         assert_eq!(json["value_redactions"]["argument"], 1);
         assert_eq!(json["value_drops"]["return"], 3);
         assert_eq!(json["value_redactions"]["local"], 0);
+    }
+
+    #[test]
+    fn a_pause_ends_with_a_new_epoch_and_a_failure_outlasts_it() {
+        let state = SessionState::default();
+        state.pause();
+        assert!(!state.is_recording() && !state.has_ended());
+        state.resume();
+        assert_eq!((state.is_recording(), state.epoch()), (true, 1));
+        state.pause();
+        state.fail(&crate::bug!(Io, "no room"));
+        state.resume();
+        assert!(!state.is_recording() && state.has_ended());
     }
 
     #[test]

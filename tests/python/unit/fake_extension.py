@@ -84,6 +84,20 @@ def is_tracing():
     return _active
 
 
+def pause_tracing():
+    _remember("pause")
+    return _active
+
+
+def resume_tracing():
+    _remember("resume")
+    return _active
+
+
+def tracing_stats():
+    return {"state": "recording"} if _active else None
+
+
 def configure_policy(**changes):
     _remember("configure_policy", **changes)
     policy.update(changes)
