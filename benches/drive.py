@@ -135,6 +135,7 @@ RECORDERS: dict[str, type[Plain]] = {
     "full": Ours,
     "actors": Actors,
     "calls": Ours,
+    "flight-recorder": Ours,
     "off": Ours,
     "skipped": Skipped,
     "0.3.0": Ours,

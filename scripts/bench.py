@@ -57,7 +57,7 @@ FAR = ("fib", "loop")
 SLOW = {"fib": 10, "loop": 10, "locals": 30, "json_parser": 8, "objects": 10, "asyncio_tasks": 5}
 """Workloads and sizes for recorders hundreds of times slower; 0.3.0 hangs with several threads."""
 
-OURS = ("full", "calls", "off", "skipped", "actors")
+OURS = ("full", "calls", "flight-recorder", "off", "skipped", "actors")
 PEERS = {
     "0.3.0": "codetracer-python-recorder==0.3.0",
     "viztracer": "viztracer==1.1.1",

@@ -141,6 +141,19 @@ fn flush_tracing(py: Python<'_>) -> PyResult<()> {
     session::flush(py).map_err(logging::raise)
 }
 
+/// Writes what the flight recorder holds as a trace of its own and returns its directory.
+#[pyfunction]
+fn dump_recording(py: Python<'_>, reason: String) -> PyResult<std::ffi::OsString> {
+    session::flight::dump(py, reason).map(PathBuf::into_os_string).map_err(logging::raise)
+}
+
+/// Tells the triggers that a request has ended, after so many seconds and with this status.
+#[pyfunction]
+fn request_finished(label: &str, seconds: f64, status: u16) {
+    let took = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    session::flight::request_finished(label, took, status);
+}
+
 /// Whether a recording is running.
 #[pyfunction]
 fn is_tracing() -> bool {
@@ -224,6 +237,8 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(move_request_sample, module)?)?;
     module.add_function(wrap_pyfunction!(end_request_sample, module)?)?;
     module.add_function(wrap_pyfunction!(is_tracing, module)?)?;
+    module.add_function(wrap_pyfunction!(dump_recording, module)?)?;
+    module.add_function(wrap_pyfunction!(request_finished, module)?)?;
     module.add_function(wrap_pyfunction!(recording_location, module)?)?;
     module.add_function(wrap_pyfunction!(is_secret_name, module)?)?;
     module.add_function(wrap_pyfunction!(explain_filter, module)?)?;

@@ -13,7 +13,7 @@ from .codetracer_python_recorder import (
     policy_snapshot,
 )
 from .formats import DEFAULT_FORMAT, TRACE_BINARY, TRACE_JSON
-from .session import TraceSession, flush, is_tracing, pause, resume, start, stats, stop, trace
+from .session import TraceSession, dump, flush, is_tracing, pause, resume, start, stats, stop, trace
 
 __all__ = (
     "DEFAULT_FORMAT",
@@ -27,6 +27,7 @@ __all__ = (
     "UsageError",
     "configure_policy",
     "configure_policy_from_env",
+    "dump",
     "flush",
     "is_tracing",
     "pause",

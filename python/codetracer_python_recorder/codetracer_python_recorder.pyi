@@ -20,6 +20,7 @@ __all__ = [
     "configure_policy",
     "configure_policy_from_env",
     "convert_trace",
+    "dump_recording",
     "end_request_sample",
     "explain_filter",
     "flush_tracing",
@@ -34,6 +35,7 @@ __all__ = [
     "recover_trace",
     "refresh_policy_from_env",
     "render_policy",
+    "request_finished",
     "resume_tracing",
     "run_detached",
     "settle_directory",
@@ -77,6 +79,8 @@ def begin_request_sample(label: str) -> int | None: ...
 def move_request_sample(number: int, here: bool) -> None: ...
 def end_request_sample(number: int) -> None: ...
 def tracing_stats() -> dict[str, Any] | None: ...
+def dump_recording(reason: str) -> str: ...
+def request_finished(label: str, seconds: float, status: int) -> None: ...
 def recording_location() -> tuple[str, int] | None: ...
 def explain_filter(
     module: str | None,
@@ -106,6 +110,9 @@ def configure_policy(
     limits: Mapping[str, object] | None = None,
     processes: Mapping[str, object] | None = None,
     sampling: Mapping[str, object] | None = None,
+    ring: Mapping[str, object] | None = None,
+    triggers: Mapping[str, object] | None = None,
+    output: Mapping[str, object] | None = None,
 ) -> None: ...
 def configure_policy_from_env() -> None: ...
 def refresh_policy_from_env() -> None: ...

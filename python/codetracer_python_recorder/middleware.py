@@ -30,6 +30,7 @@ from .codetracer_python_recorder import (
     is_secret_name,
     move_request_sample,
     recording_location,
+    request_finished,
 )
 
 TYPE_CHECKING = False
@@ -224,6 +225,7 @@ class _Span:
         if self.sample is not None:
             end_request_sample(self.sample)
         try:
+            request_finished(self.label, (self._elapsed_ns or 0) / 1e9, self._status or 500)
             self._write()
         except Exception as error:
             _say_once(error)

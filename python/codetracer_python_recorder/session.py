@@ -16,6 +16,7 @@ import sys
 
 from .codetracer_python_recorder import RecorderError
 from .codetracer_python_recorder import configure_policy as _configure_policy
+from .codetracer_python_recorder import dump_recording as _dump_backend
 from .codetracer_python_recorder import flush_tracing as _flush_backend
 from .codetracer_python_recorder import is_tracing as _is_tracing_backend
 from .codetracer_python_recorder import pause_tracing as _pause_backend
@@ -194,6 +195,17 @@ def stats() -> dict[str, Any] | None:
     return _stats_backend()
 
 
+def dump(reason: str = "asked") -> Path:
+    """Writes what the flight recorder holds as a trace of its own, and returns its directory.
+
+    The directory is `dumps/NNNN-reason` in that of the recording, which goes on. Raises `RecorderError` when no
+    recording runs, when its policy keeps no flight recorder (`ring.storage`), or when the dump cannot be written.
+    """
+    from pathlib import Path
+
+    return Path(_dump_backend(reason))
+
+
 class trace:
     """Records the body of a `with` statement; takes what `start` takes and raises what `start` raises.
 
@@ -354,4 +366,4 @@ def absolute(path: StrPath) -> str:
     return os.path.join(os.getcwd(), os.path.expanduser(os.fspath(path)))
 
 
-__all__ = ("TraceSession", "flush", "is_tracing", "pause", "resume", "start", "stats", "stop", "trace")
+__all__ = ("TraceSession", "dump", "flush", "is_tracing", "pause", "resume", "start", "stats", "stop", "trace")

@@ -21,6 +21,7 @@ VERBS = {
     "convert": "convert",
     "report": "report",
     "policy": "policy_verb",
+    "ctl": "ctl",
     "enable": "environment",
     "disable": "environment",
     "status": "environment",

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 
 use pyo3::ffi;
 
+use super::object::Obj;
 use crate::errors::RecorderResult;
 use crate::runtime::code_entry::CodeEntry;
 
@@ -71,4 +72,22 @@ pub unsafe fn set(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t, entry: Arc<Co
             drop(Arc::from_raw(raw));
         }
     }
+}
+
+/// `co_qualname` and `co_filename` of a code object.
+pub fn name_and_file(code: Obj<'_>) -> Option<(Obj<'_>, Obj<'_>)> {
+    let attribute = |name: &std::ffi::CStr| {
+        // SAFETY: a live code object and the GIL, both by `Obj`. Reading these attributes runs no Python code; the code
+        // object keeps what they are.
+        unsafe {
+            let value = ffi::PyObject_GetAttrString(code.as_ptr(), name.as_ptr());
+            if value.is_null() {
+                ffi::PyErr_Clear();
+                return None;
+            }
+            ffi::Py_DECREF(value);
+            Obj::borrow(value)
+        }
+    };
+    Some((attribute(c"co_qualname")?, attribute(c"co_filename")?))
 }

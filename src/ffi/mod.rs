@@ -13,7 +13,7 @@
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
 //! | `relay`, `read_back`, `direct` | output that bypasses these streams |
 //! | `stack` | running code without the recorder's frames below it |
-//! | `signals`, `priority`, `cpu`, `disk`, `termination` | what is asked of the operating system |
+//! | `signals`, `priority`, `cpu`, `disk`, `termination`, `wake_signal`, `peer` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
 //! | `chunk` | a buffer written by one thread and read by another |
 //! | `sequence_compressor` | zstd frames from matches found elsewhere |
@@ -35,6 +35,8 @@ pub mod guards;
 pub mod layout;
 pub mod monitoring;
 pub mod object;
+#[cfg(target_os = "linux")]
+pub mod peer;
 pub mod priority;
 pub mod probe;
 pub mod process_exit;
@@ -53,6 +55,8 @@ pub mod stack;
 pub mod stream;
 #[cfg(target_os = "linux")]
 pub mod termination;
+#[cfg(target_os = "linux")]
+pub mod wake_signal;
 
 /// A borrowed object as a pyo3 reference (a new strong reference).
 pub(crate) fn bound<'py>(py: Python<'py>, object: object::Obj<'_>) -> Bound<'py, PyAny> {

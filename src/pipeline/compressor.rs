@@ -170,7 +170,7 @@ impl CompressorPool {
             supervisor.guard(STAGE, || {
                 #[cfg(test)]
                 assert!(!panic_now, "injected");
-                compress(level, &mut segment)
+                compress(level, &mut segment.buffer)
                     .map_err(|error| enverr!(Io, "cannot compress a part of the trace").with_source(error))?;
                 send(&writer, &supervisor, WriterItem { ordinal, work: WriterWork::Segment(segment) });
                 Ok(())
@@ -189,8 +189,9 @@ fn send(writer: &Sender<WriterItem>, supervisor: &Supervisor, mut item: WriterIt
     }
 }
 
-fn compress(level: i32, segment: &mut Segment) -> io::Result<()> {
-    let SegmentBuffer { content, frame } = &mut segment.buffer;
+/// Makes the frame of a buffer whose content is to be compressed, with the contexts of this thread.
+pub(super) fn compress(level: i32, buffer: &mut SegmentBuffer) -> io::Result<()> {
+    let SegmentBuffer { content, frame } = buffer;
     let Content::Packed(packed) = content else { return Ok(()) };
     CONTEXTS.with_borrow_mut(|contexts| {
         let contexts = match contexts {

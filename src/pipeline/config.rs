@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::limits::Limits;
 use super::model::TraceFormat;
+use super::ring::RingLimits;
 
 /// Settings of one recording; make one with [`PipelineConfig::new`] and change what differs.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub struct PipelineConfig {
     pub limits: Limits,
     /// Samples are marked in the streams: there are parts only while one lives.
     pub marked_samples: bool,
+    /// Keep only the latest events, in memory: a flight recorder.
+    pub ring: Option<RingLimits>,
     /// A worker that panics on its first item; names as in [`super::spawn`].
     #[cfg(test)]
     pub(crate) panic_in: Option<&'static str>,
@@ -80,6 +83,7 @@ impl Default for PipelineConfig {
             durable: true,
             limits: Limits::default(),
             marked_samples: false,
+            ring: None,
             #[cfg(test)]
             panic_in: None,
         }

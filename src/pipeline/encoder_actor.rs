@@ -27,6 +27,8 @@ use super::limits::LimitWatch;
 use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork, with_content};
 use super::model::Exit;
 use super::part::Part;
+use super::ring::Ring;
+use super::ring::dump::DumpJob;
 use super::stats::{Meters, StreamMeter};
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{PATIENCE, Supervisor};
@@ -34,6 +36,7 @@ use super::tables::Tables;
 
 mod finish;
 mod parts;
+mod ring;
 mod samples;
 
 /// Name of this stage in failures.
@@ -66,6 +69,8 @@ pub(super) struct EncoderParts {
     pub output: CompressorPool,
     /// Brings segment buffers back from the writer.
     pub buffers: Receiver<SegmentBuffer>,
+    /// The flight recorder, and the way to who writes its dumps, if records are kept instead of encoded.
+    pub ring: Option<(Ring, Sender<DumpJob>)>,
 }
 
 #[derive(Debug)]
@@ -97,6 +102,8 @@ enum Ended {
 /// Runs the encoder on this thread until it is told to stop.
 pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
     let supervisor = Arc::clone(&parts.supervisor);
+    let mut parts = parts;
+    let ring = parts.ring.take();
     let mut encoding = Encoding {
         part: Arc::new(Part::first(&parts.config.out_dir)),
         watch: LimitWatch::new(parts.config.limits.clone()),
@@ -110,9 +117,11 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         suspended: false,
         living: Vec::new(),
         order_taken: false,
+        flight: None,
     };
     let mut ended = Ended::Failed;
     supervisor.guard(STAGE, || {
+        encoding.flight = ring.map(|(ring, jobs)| ring::Flight::new(ring, jobs)).transpose()?;
         let outcome = encoding.record(&inbox);
         if !matches!(outcome, Ok(Ended::Ordered | Ended::Limited)) {
             encoding.salvage();
@@ -144,7 +153,8 @@ fn discard(inbox: &EncoderInbox) {
                     EncoderControl::Flush { .. }
                     | EncoderControl::Rotate { .. }
                     | EncoderControl::Suspend { .. }
-                    | EncoderControl::Resume { .. },
+                    | EncoderControl::Resume { .. }
+                    | EncoderControl::Dump { .. },
                 ) => {}
                 Ok(EncoderControl::Stop { .. } | EncoderControl::Abandon) | Err(_) => return,
             },
@@ -177,6 +187,8 @@ struct Encoding {
     living: Vec<u64>,
     /// The order to end was received.
     order_taken: bool,
+    /// Records are kept instead of encoded.
+    flight: Option<ring::Flight>,
 }
 
 impl Encoding {
@@ -205,6 +217,7 @@ impl Encoding {
                         // Whoever asked may have lost patience.
                         let _ = reply.send(());
                     }
+                    Ok(EncoderControl::Dump { request, reply }) => self.dump(inbox, request, reply)?,
                     Ok(EncoderControl::Stop { exit }) => {
                         self.order_taken = true;
                         self.finish(inbox, exit)?;
@@ -281,16 +294,24 @@ impl Encoding {
 
     /// Encodes what is published in `chunk` beyond what is consumed.
     fn consume(&mut self, id: u32, chunk: &Chunk) -> RecorderResult<()> {
-        let limit = self.parts.config.segment_bytes;
         let published = chunk.published();
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let mut rest = &published[stream.consumed..];
+        let rest = &published[stream.consumed..];
         super::tap::pass(rest);
         stream.consumed = published.len();
         if rest.is_empty() || (self.suspended && !self.parts.config.marked_samples) {
             return Ok(());
         }
+        if self.flight.is_some() {
+            return self.keep(id, rest);
+        }
         self.parts.meters.bytes_in.fetch_add(rest.len() as u64, Ordering::Relaxed);
+        self.encode(id, rest)
+    }
+
+    /// Encodes records of a stream into segments.
+    fn encode(&mut self, id: u32, mut rest: &[u8]) -> RecorderResult<()> {
+        let limit = self.parts.config.segment_bytes;
         while !rest.is_empty() {
             if self.parts.config.marked_samples && self.take_mark(&mut rest)? {
                 continue;
@@ -441,7 +462,7 @@ impl Encoding {
             if let Some(chunk) = open.filter(|_| next == stream.expected) {
                 self.consume(id, &chunk)?;
             }
-            if closed && id != 0 {
+            if closed && id != 0 && !self.is_held(id) {
                 self.finish_stream(id, Exit::Unknown)?;
             }
         }
@@ -473,6 +494,9 @@ impl Encoding {
         }
         self.tick = None;
         self.pull(inbox)?;
+        if self.flight.is_some() {
+            return self.evict(Instant::now());
+        }
         self.watch_the_size()?;
         self.cut_all();
         if self.unmarked {

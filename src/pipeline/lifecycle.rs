@@ -63,6 +63,8 @@ pub(super) struct Lifecycle {
     pub queue: Sender<SealedChunk>,
     pub encoder_worker: Worker,
     pub writer_worker: Worker,
+    /// Writes the dumps, if there is a flight recorder.
+    pub dumper_worker: Option<Worker>,
 }
 
 impl Lifecycle {
@@ -85,6 +87,11 @@ impl Lifecycle {
                     let _ = self.encoder.send(EncoderControl::Resume { reason, sample, reply });
                 }
                 LifecycleMessage::Suspend { .. } | LifecycleMessage::Resume { .. } => {}
+                // Otherwise the reply is dropped: there is nothing to dump any more.
+                LifecycleMessage::Dump { request, reply } if matches!(state, State::Running) => {
+                    let _ = self.encoder.send(EncoderControl::Dump { request, reply });
+                }
+                LifecycleMessage::Dump { .. } => {}
                 LifecycleMessage::LimitReached => self.limit_reached(&mut state),
                 LifecycleMessage::WorkerFailed => self.worker_failed(&mut state),
                 LifecycleMessage::Abandon { keep_files, reply } => {
@@ -160,7 +167,8 @@ impl Lifecycle {
         let deadline = Instant::now() + patience;
         // An encoder that has ended needs no order.
         let _ = self.encoder.send(order);
-        if self.encoder_worker.ended_by(deadline) && self.writer_worker.ended_by(deadline) {
+        let workers = [Some(&self.encoder_worker), Some(&self.writer_worker), self.dumper_worker.as_ref()];
+        if workers.into_iter().flatten().all(|worker| worker.ended_by(deadline)) {
             return;
         }
         self.supervisor.hurry();

@@ -13,6 +13,7 @@ use crate::errors::RecorderResult;
 use super::encoder::Packed;
 use super::model::{Exit, TraceFormat};
 use super::part::Part;
+use super::ring::dump::DumpRequest;
 use super::stats::{StopReport, StreamMeter};
 
 /// Where the answer to a request goes. Dropped without an answer means that the pipeline has failed.
@@ -32,6 +33,8 @@ pub(super) enum LifecycleMessage {
     Suspend { reason: String, reply: Reply<PathBuf> },
     /// Begin a further part, without any calls; `sample` goes into its metadata.
     Resume { reason: String, sample: Option<Value>, reply: Reply<()> },
+    /// Write what the flight recorder holds as a trace of its own; the answer, if one is wanted, is its directory.
+    Dump { request: DumpRequest, reply: Option<Reply<RecorderResult<PathBuf>>> },
     /// End the recording without a trace, or with the files as they are.
     Abandon { keep_files: bool, reply: Reply<()> },
     /// A worker has failed: say so in the files. From the supervisor; nobody waits for an answer.
@@ -51,6 +54,8 @@ pub(super) enum EncoderControl {
     Suspend { reason: String, reply: Reply<PathBuf> },
     /// Begin a further part, then answer.
     Resume { reason: String, sample: Option<Value>, reply: Reply<()> },
+    /// Take what the flight recorder holds and pass it on to be written.
+    Dump { request: DumpRequest, reply: Option<Reply<RecorderResult<PathBuf>>> },
     /// Encode what is published, finish every stream, and end.
     Stop { exit: Exit },
     /// End now.

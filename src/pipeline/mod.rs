@@ -26,6 +26,7 @@ pub mod limits;
 mod messages;
 pub mod model;
 pub mod part;
+pub mod ring;
 pub mod spawn;
 pub mod stats;
 pub mod stream;
@@ -45,6 +46,7 @@ pub use supervisor::PipelineFailure;
 
 use messages::LifecycleMessage;
 use model::Exit;
+use ring::dump::DumpRequest;
 use spawn::Handles;
 use tables::Tables;
 
@@ -130,6 +132,36 @@ impl Pipeline {
         self.ask(message, &answer, self.config.stop_deadline, "resume")
     }
 
+    /// Writes what the flight recorder holds as a trace of its own, and returns its directory once it is complete.
+    ///
+    /// # Errors
+    /// `ERR_INVALID_POLICY_VALUE` without a flight recorder; `ERR_IO` if it cannot be written or too many are being
+    /// written; as [`Pipeline::flush`].
+    pub fn dump(&self, request: DumpRequest) -> RecorderResult<PathBuf> {
+        self.require_ring()?;
+        let (reply, answer) = flume::bounded(1);
+        let message = LifecycleMessage::Dump { request, reply: Some(reply) };
+        self.ask(message, &answer, self.config.stop_deadline, "dump")?
+    }
+
+    /// Asks for a dump and does not wait for it; what goes wrong is logged. Nothing happens without a flight recorder.
+    pub fn request_dump(&self, request: DumpRequest) {
+        if self.config.ring.is_some() && self.owner == std::process::id() {
+            // A recording that has ended has nothing to dump.
+            let _ = self.handles.mailbox.send(LifecycleMessage::Dump { request, reply: None });
+        }
+    }
+
+    fn require_ring(&self) -> RecorderResult<()> {
+        match self.config.ring {
+            Some(_) => Ok(()),
+            None => Err(crate::usage!(
+                InvalidPolicyValue,
+                "nothing to dump: this recording is no flight recorder; set ring.storage = \"memory\" in its policy"
+            )),
+        }
+    }
+
     /// The limit that has ended the recording, if one has.
     pub fn limit_reached(&self) -> Option<&'static str> {
         self.handles.supervisor.limit()
@@ -176,7 +208,9 @@ impl Pipeline {
 
     /// Counters as they are now; waits for nobody.
     pub fn stats(&self) -> PipelineStats {
-        self.handles.meters.snapshot(self.handles.sealed.len(), self.config.queue_chunks())
+        let mut stats = self.handles.meters.snapshot(self.handles.sealed.len(), self.config.queue_chunks());
+        stats.ring = self.config.ring.as_ref().map(|limits| self.handles.meters.ring.snapshot(limits));
+        stats
     }
 
     fn ask<T>(

@@ -9,6 +9,8 @@
 //!     └────────── free (16) ──────┘    │ control (∞)                                ▼
 //!                                      │                                   whoever asked to flush
 //!  Pipeline ──── mailbox (∞) ──────► ct-lifecycle ──► storage (metadata, state)
+//!
+//!  flight recorder:  ct-encoder ──── dumps (4) ──► ct-dumper ──► storage (traces of their own)
 //! ```
 //!
 //! In brackets the capacities by default and with one compression thread:
@@ -19,12 +21,14 @@
 //! | `free` | 16 | chunks kept for producers to use again; beyond, their memory is given back |
 //! | `buffers` | 4 | two segments for each compression thread and two more: all encoded bytes in flight |
 //! | `frames` | 36 | the segments in flight and a few marks |
+//! | `dumps` | 4 | dumps that wait while one is written: each keeps a ring of memory alive |
 //! | `opened` | ∞ | one small entry per new thread, taken at once |
 //! | `control` | ∞ | orders to the encoder, one per caller that waits |
 //! | `mailbox` | ∞ | requests, one per caller that waits, and at most one notice of a failure |
 //!
 //! Nothing flows against the arrows, so a full channel stops the stages before it and no others; a stage that
-//! waits does so in steps, and looks for a failure between them. A JSON trace has no `ct-zstd-N`.
+//! waits does so in steps, and looks for a failure between them. A JSON trace has no `ct-zstd-N`, and only a flight
+//! recorder has a `ct-dumper`.
 
 use std::sync::Arc;
 
@@ -42,6 +46,8 @@ use super::encoder_actor::{self, EncoderInbox, EncoderParts};
 use super::lifecycle::Lifecycle;
 use super::messages::{EncoderControl, LifecycleMessage};
 use super::model::{Exit, TraceFormat};
+use super::ring::Ring;
+use super::ring::dump::Dumper;
 use super::stats::Meters;
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{Supervisor, Worker};
@@ -52,6 +58,8 @@ use super::writer::Writer;
 const FREE_CHUNKS: usize = 16;
 /// Room for marks and finishes beside the segments.
 const MARKS: usize = 32;
+/// Dumps that may wait.
+const DUMPS: usize = 4;
 
 /// How much each bounded channel holds, in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,12 +68,13 @@ struct Capacities {
     free: usize,
     buffers: usize,
     frames: usize,
+    dumps: usize,
 }
 
 impl Capacities {
     fn of(config: &PipelineConfig) -> Self {
         let buffers = config.segment_buffers();
-        Self { sealed: config.queue_chunks(), free: FREE_CHUNKS, buffers, frames: buffers + MARKS }
+        Self { sealed: config.queue_chunks(), free: FREE_CHUNKS, buffers, frames: buffers + MARKS, dumps: DUMPS }
     }
 }
 
@@ -122,6 +131,22 @@ pub(super) fn spawn(
         output.panic_now = config.panic_in == Some(super::compressor::STAGE);
     }
 
+    // The dumper: its channel ends when the encoder is gone.
+    let (dumps_sender, dumps) = bounded(capacity.dumps);
+    let mut dumper_worker = None;
+    let mut ring = None;
+    if let Some(limits) = &config.ring {
+        let dumper = Dumper {
+            jobs: dumps,
+            config: Arc::clone(config),
+            storage: Arc::clone(&storage),
+            supervisor: Arc::clone(&supervisor),
+            meter: Arc::clone(&meters.ring),
+        };
+        dumper_worker = Some(Worker::start("ct-dumper", move || dumper.run())?);
+        ring = Some((Ring::new(limits.clone(), Arc::clone(&meters.ring))?, dumps_sender));
+    }
+
     // The encoder. It disconnects the producers' channel when it ends.
     let (sealed_sender, sealed) = bounded(capacity.sealed);
     let (free_sender, free) = bounded(capacity.free);
@@ -135,6 +160,7 @@ pub(super) fn spawn(
         meters: Arc::clone(&meters),
         output,
         buffers,
+        ring,
     };
     let encoder_worker = Worker::start("ct-encoder", move || encoder_actor::run(inbox, parts))?;
 
@@ -149,6 +175,7 @@ pub(super) fn spawn(
         queue: sealed_sender.clone(),
         encoder_worker,
         writer_worker,
+        dumper_worker,
     };
     Worker::start("ct-lifecycle", move || lifecycle.run())?;
 
@@ -168,10 +195,12 @@ mod tests {
     #[test]
     fn the_picture_shows_the_capacities_that_are_used() {
         let config = PipelineConfig { compression_threads: 1, ..PipelineConfig::default() };
-        let Capacities { sealed, free, buffers, frames } = Capacities::of(&config);
+        let Capacities { sealed, free, buffers, frames, dumps } = Capacities::of(&config);
         let docs = docs();
         let picture = docs.join("\n");
-        for (name, capacity) in [("sealed", sealed), ("free", free), ("buffers", buffers), ("frames", frames)] {
+        for (name, capacity) in
+            [("sealed", sealed), ("free", free), ("buffers", buffers), ("frames", frames), ("dumps", dumps)]
+        {
             assert!(picture.contains(&format!("{name} ({capacity})")), "{name} is {capacity}");
             let row = format!(" | `{name}` | {capacity} |");
             assert!(docs.iter().any(|line| line.starts_with(&row)), "no row {row}");
@@ -194,7 +223,7 @@ mod tests {
         assert_eq!(made, shown);
         let threads: Vec<_> =
             code.split("Worker::start(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-        assert_eq!(threads, ["ct-writer", "ct-encoder", "ct-lifecycle"], "sink first");
+        assert_eq!(threads, ["ct-writer", "ct-dumper", "ct-encoder", "ct-lifecycle"], "sink first");
         for name in threads.into_iter().chain(["ct-zstd-N"]) {
             assert!(picture.contains(name), "{name}");
         }

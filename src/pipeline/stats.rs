@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::encoder::EventCounts;
 use super::part::{Part, PartSummary};
+use super::ring::{RingMeter, RingStats};
 use super::stream::StreamShared;
 
 /// Summaries of so many ended parts are kept in memory; each is in its part's metadata, too.
@@ -34,6 +35,9 @@ pub struct PipelineStats {
     pub streams: Vec<StreamSummary>,
     /// The parts that have ended, the latest of them; empty for a recording in one part.
     pub parts: Vec<PartSummary>,
+    /// The flight recorder, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ring: Option<RingStats>,
 }
 
 /// What a stream holds; also an entry of `streams` in `trace_metadata.json`.
@@ -107,6 +111,8 @@ pub(super) struct Meters {
     pub bytes_encoded: AtomicU64,
     /// How long the chunk that the encoder took last had waited for it.
     pub lag_micros: AtomicU64,
+    /// Of the flight recorder, if there is one.
+    pub ring: Arc<RingMeter>,
     /// Number of the part that is being encoded.
     pub part: AtomicU32,
     /// Losses of streams that are no longer in `streams`.

@@ -83,9 +83,6 @@ pub fn read_policy(lookup: Lookup<'_>) -> RecorderResult<Layer> {
     if let Some(preset) = presets::find(text) {
         return file::parse(preset.toml, |_| Origin::Preset(preset.name));
     }
-    if presets::UNSUPPORTED_PRESETS.contains(&text) {
-        return Err(Origin::Inline.error(format_args!("preset '{text}' is not supported yet in this version")));
-    }
     if let Some((key, _)) = text.split_once('=')
         && is_key(key.trim())
     {
@@ -341,9 +338,8 @@ mod tests {
         for (text, message) in [
             (
                 "call",
-                "'call' is neither a preset (full, calls, off) (did you mean 'calls'?) nor 'key=value' nor an existing file in CODETRACER_POLICY",
+                "'call' is neither a preset (full, calls, sampled, flight-recorder, off) (did you mean 'calls'?) nor 'key=value' nor an existing file in CODETRACER_POLICY",
             ),
-            ("flight-recorder", "preset 'flight-recorder' is not supported yet"),
             ("require_trace=true;x", "'x' is not of the form 'key=value' in CODETRACER_POLICY"),
             (
                 "require_trace=maybe",
@@ -351,6 +347,7 @@ mod tests {
             ),
             ("values.max_dept=3", "unknown key 'values.max_dept' (did you mean 'values.max_depth'?)"),
             ("sampling.on=200", "expected a duration from 1ms to 1h"),
+            ("ring.storage=disk", "invalid ring.storage value 'disk' (expected 'off' or 'memory')"),
             ("log_level=\"a;b", "quote \" is not closed"),
             ("log_level='a' x", "value 'a' x of 'log_level' is not valid TOML"),
             ("require_trace=true;require_trace=true", "key 'recorder.require_trace' is set twice"),

@@ -34,7 +34,7 @@ pub fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     on_recorder_error=None, require_trace=None, keep_partial_trace=None, log_level=None, log_file=None, json_errors=None,
     io_capture_line_proxies=None, io_capture_fd_fallback=None, module_name_from_globals=None,
     propagate_script_exit=None, *, values=None, events=None, pipeline=None, durability=None,
-    limits=None, processes=None, sampling=None
+    limits=None, processes=None, sampling=None, ring=None, triggers=None, output=None
 ))]
 #[expect(clippy::too_many_arguments, reason = "the signature is public contract")]
 fn configure_policy(
@@ -55,6 +55,9 @@ fn configure_policy(
     limits: Option<&Bound<'_, PyDict>>,
     processes: Option<&Bound<'_, PyDict>>,
     sampling: Option<&Bound<'_, PyDict>>,
+    ring: Option<&Bound<'_, PyDict>>,
+    triggers: Option<&Bound<'_, PyDict>>,
+    output: Option<&Bound<'_, PyDict>>,
 ) -> PyResult<()> {
     let log_file = log_file.map(|path| path.to_string_lossy().into_owned());
     let mut layer = Layer::default();
@@ -82,6 +85,9 @@ fn configure_policy(
         ("limits", limits),
         ("processes", processes),
         ("sampling", sampling),
+        ("ring", ring),
+        ("triggers", triggers),
+        ("output", output),
     ] {
         for (name, value) in entries.into_iter().flatten() {
             let name: String = name.extract()?;

@@ -160,7 +160,7 @@ pub fn resolve(layers: &[&Layer]) -> RecorderResult<Resolved> {
     Ok(Resolved { policy: Arc::new(policy), origins })
 }
 
-/// Refuses a section that does not exist, or not yet.
+/// Refuses a section that does not exist.
 ///
 /// # Errors
 /// `ERR_INVALID_POLICY_VALUE`, with the nearest section.
@@ -168,14 +168,10 @@ pub fn check_section(section: &str, origin: &Origin) -> RecorderResult<()> {
     if keys::is_section(section) {
         return Ok(());
     }
-    let error = if keys::UNSUPPORTED_SECTIONS.contains(&section) {
-        origin.error(format_args!("section [{section}] is not supported yet in this version: remove it"))
-    } else {
-        let mut known: Vec<_> = KEYS.iter().map(Key::section).collect();
-        known.dedup();
-        let hint = suggest::hint(section, known.iter().copied());
-        origin.error(format_args!("unknown section [{section}]{hint}, expected one of {}", known.join(", ")))
-    };
+    let mut known: Vec<_> = KEYS.iter().map(Key::section).collect();
+    known.dedup();
+    let hint = suggest::hint(section, known.iter().copied());
+    let error = origin.error(format_args!("unknown section [{section}]{hint}, expected one of {}", known.join(", ")));
     Err(error.with_context("section", section))
 }
 
@@ -249,7 +245,7 @@ mod tests {
             ("requre_trace", Literal::Bool(true), "unknown key 'requre_trace' (did you mean 'require_trace'?)"),
             ("nonsense", Literal::Bool(true), "unknown key 'nonsense', expected 'key' of [recorder] or 'section.key'"),
             ("valeus.max_depth", Literal::Integer(1), "unknown section [valeus] (did you mean 'values'?)"),
-            ("sampling.on", Literal::Integer(1), "expected a duration from 1ms to 1h"),
+            ("sampling.on", Literal::Integer(1), "invalid sampling.on value '1' (expected a duration from 1ms to 1h"),
             ("values", Literal::Integer(1), "'values' is a section"),
             (
                 "values.max_depth",

@@ -15,6 +15,7 @@ use crate::logging;
 pub mod env;
 pub mod ffi;
 pub mod file;
+pub mod flight;
 pub mod keys;
 mod layer;
 pub mod model;

@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::flight::{OutputSection, RingSection, RingStorage, TriggersSection};
 use super::units::Share;
 use crate::pipeline::limits::Limits;
 use crate::session::processes::RecordProcesses;
@@ -33,6 +34,12 @@ pub struct RecorderPolicy {
     pub sampling: SamplingSection,
     /// `[processes]`: which child processes are recorded.
     pub processes: ProcessesSection,
+    /// `[ring]`: the flight recorder.
+    pub ring: RingSection,
+    /// `[triggers]`: what makes it dump.
+    pub triggers: TriggersSection,
+    /// `[output]`: what there is in the directory of a recording besides its trace.
+    pub output: OutputSection,
 }
 
 /// `[recorder]`, the classic keys.
@@ -317,7 +324,25 @@ impl RecorderPolicy {
             let (key, other) = ("sampling.entries", "sampling.mode");
             return Err(Contradiction { key, other, rule: "must name functions for" });
         }
-        Ok(())
+        let (limits, ring) = (&self.limits, "ring.storage");
+        if self.ring.storage == RingStorage::Off {
+            return match self.triggers.wanted() {
+                Some(key) => Err(Contradiction { key, other: ring, rule: "needs 'memory' as" }),
+                None => Ok(()),
+            };
+        }
+        let limited = [
+            (self.sampling.mode != SamplingMode::Off, "sampling.mode"),
+            (limits.max_bytes > 0, "limits.max_bytes"),
+            (limits.max_steps > 0, "limits.max_steps"),
+            (!limits.max_duration.is_zero(), "limits.max_duration"),
+        ];
+        match limited.into_iter().find(|(set, _)| *set) {
+            Some((_, key)) => {
+                Err(Contradiction { key, other: ring, rule: "limits a trace that grows and needs 'off' as" })
+            }
+            None => Ok(()),
+        }
     }
 }
 

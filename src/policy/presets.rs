@@ -9,7 +9,7 @@ pub struct Preset {
 }
 
 /// Every preset.
-pub const PRESETS: [Preset; 4] = [
+pub const PRESETS: [Preset; 5] = [
     Preset { name: "full", toml: "# Everything: the built-in defaults.\n" },
     Preset {
         name: "calls",
@@ -22,15 +22,19 @@ pub const PRESETS: [Preset; 4] = [
                [sampling]\nmode = \"windows\"\non = \"100ms\"\nevery = \"10s\"\n",
     },
     Preset {
+        name: "flight-recorder",
+        toml: "# The latest events in memory, dumped when something goes wrong or somebody asks.\n\
+               [recorder]\non_recorder_error = \"disable\"\n\n\
+               [ring]\nstorage = \"memory\"\n\n\
+               [triggers]\nsignal = \"SIGUSR2\"\nuncaught_exception = true\nserver_errors = true\n",
+    },
+    Preset {
         name: "off",
         toml: "# Nothing: the program runs as if the recorder were not there.\n\
                [events]\nlines = false\ncalls = false\nreturns = false\nexceptions = false\n\n\
                [io_capture]\nline_proxies = false\nfd_fallback = false\n",
     },
 ];
-
-/// Presets that are planned and that this version refuses rather than ignores.
-pub const UNSUPPORTED_PRESETS: [&str; 1] = ["flight-recorder"];
 
 /// The preset of this name.
 pub fn find(name: &str) -> Option<Preset> {
@@ -40,6 +44,7 @@ pub fn find(name: &str) -> Option<Preset> {
 #[cfg(test)]
 mod tests {
     use super::super::file;
+    use super::super::flight::{RingStorage, TriggerSignal};
     use super::super::layer::{Origin, resolve};
     use super::super::model::{Globals, RecorderPolicy, SamplingMode};
     use super::*;
@@ -55,6 +60,10 @@ mod tests {
         let calls = policy("calls");
         assert!(!calls.events.lines && calls.events.calls && calls.events.returns && calls.events.exceptions);
         assert_eq!(calls.values.globals, Globals::Off);
+        let flight = policy("flight-recorder");
+        assert_eq!(flight.ring.storage, RingStorage::Memory);
+        assert!(flight.triggers.uncaught_exception && flight.triggers.server_errors && flight.events.lines);
+        assert_eq!(flight.triggers.signal, TriggerSignal::Usr2);
         let off = policy("off");
         assert!(off.events.none() && !off.io_capture.line_proxies);
         assert!(!calls.events.none());

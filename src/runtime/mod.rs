@@ -14,4 +14,5 @@ pub mod overhead;
 pub mod slots;
 pub mod thread;
 pub mod tracer;
+pub mod triggers;
 pub mod value;

@@ -181,14 +181,19 @@ pub fn end_request(py: Python<'_>, id: u64) {
 
 /// What the recording of this process has done so far; `None` without one.
 pub fn stats(py: Python<'_>) -> Option<Value> {
+    // Locks of the pipeline, which workers hold for moments.
+    py.detach(stats_now)
+}
+
+/// The same, for a thread without the GIL.
+pub(super) fn stats_now() -> Option<Value> {
     let (tracer, control, out_dir) = {
         let active = active();
         let session = active.as_ref().filter(|session| session.pid == std::process::id())?;
         (Arc::clone(&session.tracer), Arc::clone(&session.control), session.out_dir.clone())
     };
     let shared = tracer.shared();
-    // Locks of the pipeline, which workers hold for moments.
-    let pipeline = py.detach(|| shared.pipeline.stats());
+    let pipeline = shared.pipeline.stats();
     let elapsed = control.started.elapsed();
     let (callbacks, workers) =
         (shared.overhead.time(), worker_time::total().saturating_sub(control.worker_time_before));
@@ -221,6 +226,13 @@ pub fn stats(py: Python<'_>) -> Option<Value> {
             "share": (callbacks + workers).as_secs_f64() / elapsed.as_secs_f64().max(1e-9),
         },
     });
+    if let Some(ring) = &pipeline.ring {
+        stats["ring"] = json!(ring);
+    }
+    if let Some(triggers) = &shared.triggers {
+        let (fired, suppressed) = triggers.counts();
+        stats["triggers"] = json!({"fired": fired, "suppressed": suppressed});
+    }
     if let Some(log) = &shared.sampling {
         stats["sampling"] = log.counts();
     }

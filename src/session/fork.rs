@@ -88,6 +88,14 @@ fn forget_parent(py: Python<'_>) -> Option<StartOptions> {
     if let Some(signals) = active().as_mut().and_then(|session| session.signals.take()) {
         signals.forget();
     }
+    #[cfg(target_os = "linux")]
+    if let Some(watch) = active().as_mut().and_then(|session| session.dump_signal.take()) {
+        watch.forget();
+    }
+    #[cfg(target_os = "linux")]
+    if let Some(remote) = active().as_mut().and_then(|session| session.remote.take()) {
+        remote.forget();
+    }
     forget_recorder();
     let session = active().take()?;
     logging::set_trace_id(None);

@@ -39,8 +39,11 @@ pub mod claim;
 pub mod control;
 mod exit;
 pub mod explain;
+pub mod flight;
 mod fork;
 pub mod processes;
+#[cfg(target_os = "linux")]
+mod remote;
 mod sampler;
 #[cfg(target_os = "linux")]
 mod signals;
@@ -61,6 +64,12 @@ struct Session {
     /// Signals that end the program, while they are watched.
     #[cfg(target_os = "linux")]
     signals: Option<signals::Watch>,
+    /// The signal that asks for a dump, while it is watched.
+    #[cfg(target_os = "linux")]
+    dump_signal: Option<flight::SignalWatch>,
+    /// The way in for `ctl`.
+    #[cfg(target_os = "linux")]
+    remote: Option<remote::Remote>,
     /// What a child begins its own session with.
     options: StartOptions,
     origin: Origin,
@@ -156,6 +165,10 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
             return Err(error);
         }
     };
+    #[cfg(target_os = "linux")]
+    let dump_signal = flight::SignalWatch::start(policy.triggers.signal, tracer.shared());
+    #[cfg(target_os = "linux")]
+    let remote = remote::is_wanted(&policy).then(|| remote::Remote::start(&out_dir)).flatten();
     *active() = Some(Session {
         tracer,
         policy,
@@ -163,6 +176,10 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
         capture,
         #[cfg(target_os = "linux")]
         signals,
+        #[cfg(target_os = "linux")]
+        dump_signal,
+        #[cfg(target_os = "linux")]
+        remote,
         options,
         origin,
         out_dir,
@@ -226,6 +243,7 @@ fn build_tracer(
         flush_interval: policy.durability.flush_interval,
         limits: policy.limits.clone(),
         marked_samples: policy.sampling.mode == SamplingMode::Entries,
+        ring: flight::ring_limits(policy),
         ..PipelineConfig::new(out_dir, options.format, program.absolute_program())
     };
     let pipeline = py.detach(|| Pipeline::spawn(config, Arc::clone(&tables), Arc::new(FsStorage)))?;
@@ -261,6 +279,7 @@ fn build_tracer(
         overhead: Overhead::default(),
         injection: Injection::from_env(),
         state: SessionState::default(),
+        triggers: flight::triggers(policy),
     };
     Ok(Arc::new(RuntimeTracer::new(py, Arc::new(shared), policy)?))
 }
@@ -297,6 +316,14 @@ pub fn stop(py: Python<'_>, exit_code: Option<i64>) -> RecorderResult<()> {
 }
 
 fn conclude(py: Python<'_>, mut session: Session, exit_code: Option<i64>, waiting: Waiting) -> RecorderResult<()> {
+    #[cfg(target_os = "linux")]
+    if let Some(remote) = session.remote.take() {
+        match waiting {
+            // A request that is being answered may need the GIL.
+            Waiting::WithoutGil => py.detach(|| remote.end()),
+            Waiting::WithGil => remote.leave(),
+        }
+    }
     session.control.end();
     if let Some(sampler) = session.sampler.take() {
         match waiting {
@@ -310,7 +337,7 @@ fn conclude(py: Python<'_>, mut session: Session, exit_code: Option<i64>, waitin
     let result = finish(py, &session, exit_code, waiting);
     // Last: a signal that comes meanwhile waits until the files are complete.
     #[cfg(target_os = "linux")]
-    drop(session.signals.take());
+    drop((session.dump_signal.take(), session.signals.take()));
     logging::set_trace_id(None);
     result
 }

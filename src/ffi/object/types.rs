@@ -192,6 +192,12 @@ impl<'a> Type<'a> {
         unsafe { ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 }
     }
 
+    /// The tuple of the class and those it derives from.
+    pub fn mro(self) -> Option<Obj<'a>> {
+        // SAFETY: a valid type object, which keeps its tuple; null while a type is being made.
+        unsafe { Obj::borrow((*self.as_ptr()).tp_mro) }
+    }
+
     /// The class derives from `base` (by MRO, no code runs).
     pub fn is_subtype_of(self, base: Type<'_>) -> bool {
         // SAFETY: two valid type objects.

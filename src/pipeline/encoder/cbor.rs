@@ -9,7 +9,7 @@ use runtime_tracing::{EventLogKind, TypeKind};
 use super::codec::{Compound, EventCodec, IntBytes, base64_len, put_base64};
 
 /// The codec of `trace.bin`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Cbor;
 
 /// Major types, as they stand in the three high bits of a head.

@@ -43,6 +43,17 @@ impl<C: EventCodec> RecordEncoder<C> {
         }
     }
 
+    /// Returns from all calls in progress; the stream goes on without any.
+    pub(super) fn end_calls<O: Output>(&mut self, out: &mut O) {
+        if self.progress == Progress::Running {
+            let mut counts = self.counts;
+            self.close_calls(out.buffer(), &mut counts);
+            out.settle();
+            self.counts = counts;
+        }
+        self.forget_calls();
+    }
+
     /// Counts from zero: the next part begins.
     pub(super) fn begin_part(&mut self) {
         self.counts = EventCounts::default();
@@ -72,13 +83,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             C::step(out, 0, 0);
             counts.steps += 1;
         }
-        let unwritten = self.frames.peek().is_some_and(|frame| frame.opening);
-        for _ in 0..self.frames.depth() - usize::from(unwritten) {
-            C::begin_return(out);
-            C::none(out, 0);
-            C::end_return(out);
-            counts.returns += 1;
-        }
+        self.close_calls(out, counts);
         let type_id = self.definitions.provisional_type_id(
             match exit {
                 Exit::Code(_) => types::INT,
@@ -93,6 +98,16 @@ impl<C: EventCodec> RecordEncoder<C> {
         }
         C::end_return(out);
         counts.returns += 1;
+    }
+
+    fn close_calls(&self, out: &mut Vec<u8>, counts: &mut EventCounts) {
+        let unwritten = self.frames.peek().is_some_and(|frame| frame.opening);
+        for _ in 0..self.frames.depth() - usize::from(unwritten) {
+            C::begin_return(out);
+            C::none(out, 0);
+            C::end_return(out);
+            counts.returns += 1;
+        }
     }
 
     /// What every part of a stream starts with; the first event has nothing to be separated from.

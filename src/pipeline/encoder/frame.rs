@@ -56,7 +56,7 @@ struct Slot {
 }
 
 /// What a frame showed last, for the next one of the same code: a call often resembles the call before.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Base {
     pub(super) code: u32,
     pub(super) shown: Shown,
@@ -75,7 +75,7 @@ impl Base {
 }
 
 /// One call in progress.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Frame {
     /// Position of the code object in the stream's definitions.
     pub code: u32,

@@ -22,7 +22,7 @@ const TOPLEVEL: (&str, u32) = ("<toplevel>", 1);
 const UNDEFINED: u32 = u32::MAX;
 
 /// A code object as this stream knows it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Code {
     /// The code's id in the tables.
     pub id: u32,
@@ -48,7 +48,7 @@ impl Code {
 }
 
 /// Hands out ids and writes the definitions behind them.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Definitions<C> {
     tables: Arc<Tables>,
     paths: Vec<String>,

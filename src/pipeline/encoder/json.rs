@@ -9,7 +9,7 @@ use runtime_tracing::{EventLogKind, TypeKind};
 use super::codec::{Compound, EventCodec, put_base64};
 
 /// The codec of `trace.json`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Json;
 
 /// Appends a string literal, quotes included.

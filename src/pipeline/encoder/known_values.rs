@@ -24,7 +24,7 @@ struct Entry {
 }
 
 /// The values met last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct KnownValues {
     table: Box<[Entry]>,
     bytes: Vec<u8>,

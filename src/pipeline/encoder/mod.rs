@@ -44,7 +44,7 @@ use json::Json;
 use records::RecordEncoder;
 
 pub use counts::EventCounts;
-pub use packed::{Output, Packed};
+pub use packed::{Nowhere, Output, Packed};
 pub use values::MAX_VALUE_DEPTH;
 
 use super::layout::Malformed;
@@ -54,12 +54,12 @@ use super::tables::Tables;
 /// Encodes the records of one stream, in the order they were written.
 ///
 /// As JSON the output is the inside of one array: events are separated by `,\n`, the brackets are the caller's.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct StreamEncoder {
     records: Records,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Records {
     Cbor(RecordEncoder<Cbor>),
     Json(RecordEncoder<Json>),
@@ -119,6 +119,11 @@ impl StreamEncoder {
     /// Forgets the calls in progress, which [`end_part`](Self::end_part) has ended: the next part starts without any.
     pub fn forget_calls(&mut self) {
         with_codec!(&mut self.records, records => records.forget_calls());
+    }
+
+    /// Returns from all calls in progress, without values; what follows starts without any.
+    pub fn end_calls<O: Output>(&mut self, out: &mut O) {
+        with_codec!(&mut self.records, records => records.end_calls(out));
     }
 
     /// The next part begins: counts from zero. What it starts with is written with its first record.

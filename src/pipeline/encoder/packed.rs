@@ -1,7 +1,7 @@
-//! What an encoder writes to: plain bytes, or the content of a segment as [`Sequences`].
+//! What an encoder writes to: plain bytes, the content of a segment as [`Sequences`], or nothing at all.
 //!
 //! Invariants:
-//! - Both have the same content; `tests/encoder_oracle.rs` holds them to that.
+//! - The first two have the same content; `tests/encoder_oracle.rs` holds them to that.
 //! - Packed content is found to repeat in four ways, from the cheapest: a whole event, or a step with all its variables,
 //!   is the same as an earlier one (known by its 64-bit hash, which the frame keeps up to date as variables change); a
 //!   step differs from the last one of its frame, or of a frame of the same code, in what changed since; a value stood
@@ -83,6 +83,40 @@ impl Sealed for Vec<u8> {
     #[inline]
     fn is_full(&self, limit: usize) -> bool {
         self.len() >= limit
+    }
+}
+
+/// An output that keeps nothing: what the encoder learns from records, without their events.
+#[derive(Debug, Default)]
+pub struct Nowhere(Vec<u8>);
+
+impl Sealed for Nowhere {
+    #[inline]
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.0
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        self.0.clear();
+    }
+
+    #[inline]
+    fn repeat(&mut self, _: u64) -> bool {
+        true
+    }
+
+    #[inline]
+    fn settle_event(&mut self, _: u64, _: &[ValueAt]) {
+        self.0.clear();
+    }
+
+    #[inline]
+    fn show<C: EventCodec>(&mut self, _: &mut Frame, _: Option<&Base>) {}
+
+    #[inline]
+    fn is_full(&self, _: usize) -> bool {
+        false
     }
 }
 

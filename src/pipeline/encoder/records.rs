@@ -30,7 +30,7 @@ use crate::pipeline::tables::{Tables, types};
 const THROWN: &str = "exception";
 
 /// Encodes one stream with the codec `C`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct RecordEncoder<C> {
     pub(super) definitions: Definitions<C>,
     pub(super) frames: FrameStack,

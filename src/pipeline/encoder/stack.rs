@@ -16,7 +16,7 @@ const BASES: usize = 32;
 const KEPT_BASE: usize = 8 * 1024;
 
 /// The open frames, innermost last.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct FrameStack {
     /// Open frames, then popped ones that wait to be used again.
     frames: Vec<Frame>,

@@ -20,6 +20,7 @@ impl Encoding {
                 break;
             }
         }
+        self.land()?;
         let ids: Vec<u32> = self.streams.keys().copied().collect();
         for id in ids {
             self.finish_stream(id, if id == 0 { exit } else { Exit::Unknown })?;

@@ -66,6 +66,10 @@ impl Encoding {
         reason: &str,
         reply: Reply<PathBuf>,
     ) -> RecorderResult<()> {
+        if self.flight.is_some() {
+            // The reply is dropped: a flight recorder has no parts.
+            return Ok(());
+        }
         if self.pull(inbox)? {
             self.pull(inbox)?;
         }
@@ -77,6 +81,12 @@ impl Encoding {
 
     /// Ends the part and all calls, with all that was pushed before; until [`Encoding::resume`] nothing is encoded.
     pub(super) fn suspend(&mut self, inbox: &EncoderInbox, reason: &str, reply: Reply<PathBuf>) -> RecorderResult<()> {
+        if self.flight.is_some() {
+            self.suspend_flight(inbox)?;
+            // Whoever asked may have lost patience.
+            let _ = reply.send(self.part.dir.clone());
+            return Ok(());
+        }
         if self.pull(inbox)? {
             self.pull(inbox)?;
         }
@@ -111,6 +121,10 @@ impl Encoding {
             return Ok(());
         }
         self.suspended = false;
+        if self.flight.is_some() {
+            // A flight recorder has no parts.
+            return Ok(());
+        }
         self.part = Arc::new(self.part.next(&self.parts.config.out_dir, reason, sample));
         self.parts.meters.part.store(self.part.number, Ordering::Relaxed);
         let ids: Vec<u32> = self.streams.keys().copied().collect();

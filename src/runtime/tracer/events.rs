@@ -177,7 +177,14 @@ impl Tracer for RuntimeTracer {
     }
 
     fn on_py_unwind(&self, code: CodeObjectWrapper<'_>, exception: Obj<'_>) -> CallbackResult {
-        self.leave(code, exception, Way::Raise)
+        let left = self.leave(code, exception, Way::Raise);
+        if let Some(triggers) = &self.shared.triggers
+            && self.shared.state.is_recording()
+            && let Some(frame) = ffi::current_frame()
+        {
+            triggers.unwound(&self.shared.pipeline, frame, exception, self.recorded(code).is_some());
+        }
+        left
     }
 
     fn on_entry(&self, code: CodeObjectWrapper<'_>) -> CallbackResult {

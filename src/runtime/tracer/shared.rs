@@ -20,6 +20,7 @@ use crate::runtime::entries::Entries;
 use crate::runtime::inject::Injection;
 use crate::runtime::io_capture::totals::Totals;
 use crate::runtime::overhead::Overhead;
+use crate::runtime::triggers::Triggers;
 use crate::runtime::value::{Limits, names::SharedTypes};
 use crate::sampling::log::SamplingLog;
 use crate::trace_filter::{TraceFilterEngine, ValueAction, ValueKind};
@@ -66,6 +67,8 @@ pub struct Shared {
     pub overhead: Overhead,
     pub injection: Injection,
     pub state: SessionState,
+    /// What makes the flight recorder dump by itself, if there is one.
+    pub triggers: Option<Triggers>,
 }
 
 /// How the session goes.

@@ -80,6 +80,11 @@ def flush_tracing():
     _remember("flush")
 
 
+def dump_recording(reason):
+    _remember("dump_recording", reason=reason)
+    return f"/dumps/{reason}"
+
+
 def is_tracing():
     return _active
 
