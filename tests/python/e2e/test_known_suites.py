@@ -25,8 +25,8 @@ SUITES = [
     pytest.param(
         Sdist("click", "8.5.1", "9bbfada76703fd1d784b83eea012e3e8c6a001a876543ef104fa56aaaeb072b4"),
         "src",
-        [f"tests/test_{name}.py" for name in ("commands", "context", "testing")],
-        170,
+        [f"tests/test_{name}.py" for name in ("commands", "context")],
+        130,
         id="click",
     ),
 ]
@@ -43,6 +43,7 @@ def outcomes(report: Path) -> dict[str, str]:
     return found
 
 
+@pytest.mark.timeout(600)  # seconds on a machine that is idle
 @pytest.mark.parametrize(("sdist", "sources", "tests", "at_least"), SUITES)
 def test_a_known_suite_has_its_outcomes_and_a_sound_trace(
     sdist: Sdist, sources: str, tests: Sequence[str], at_least: int, record: Record, tmp_path: Path
