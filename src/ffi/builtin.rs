@@ -6,7 +6,7 @@
 use pyo3::ffi::{self, PyMethodDefPointer};
 use pyo3::prelude::*;
 
-/// Makes `os.NAME` call `replacement` from now on, and returns what it called before.
+/// Makes `MODULE.NAME` call `replacement` from now on, and returns what it called before.
 ///
 /// # Errors
 /// A text that says why it cannot be done; then nothing is changed.
@@ -15,22 +15,23 @@ use pyo3::prelude::*;
 /// `replacement` follows the convention that `flags` stand for.
 pub(super) unsafe fn redirect(
     py: Python<'_>,
+    module: &str,
     name: &str,
     flags: std::ffi::c_int,
     replacement: PyMethodDefPointer,
 ) -> Result<PyMethodDefPointer, String> {
-    let found = py.import("os").and_then(|os| os.getattr(name)).map_err(|error| error.to_string())?;
+    let found = py.import(module).and_then(|module| module.getattr(name)).map_err(|error| error.to_string())?;
     let object = found.as_ptr();
     // SAFETY: the GIL is held and `found` keeps the object alive. It is used as a builtin function only after the check
     // that it is exactly one. The new definition is a copy that lives forever, of the same convention.
     unsafe {
         if ffi::PyCFunction_CheckExact(object) == 0 {
-            return Err(format!("os.{name} is not the builtin function"));
+            return Err(format!("{module}.{name} is not the builtin function"));
         }
         let function = object.cast::<ffi::PyCFunctionObject>();
         let definition = (*function).m_ml;
         if (*definition).ml_flags != flags {
-            return Err(format!("os.{name} has flags {:#x}", (*definition).ml_flags));
+            return Err(format!("{module}.{name} has flags {:#x}", (*definition).ml_flags));
         }
         let original = (*definition).ml_meth;
         (*function).m_ml = Box::leak(Box::new(ffi::PyMethodDef {

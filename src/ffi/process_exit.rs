@@ -25,7 +25,8 @@ pub fn before_exit(py: Python<'_>, before: fn(Python<'_>, i32)) -> Result<(), St
     let flags = ffi::METH_FASTCALL | ffi::METH_KEYWORDS;
     // SAFETY: these flags are the convention of `exit_after_looking`, and so of the original.
     let original = unsafe {
-        super::builtin::redirect(py, "_exit", flags, replacement).map(|found| found.PyCFunctionFastWithKeywords)?
+        super::builtin::redirect(py, "os", "_exit", flags, replacement)
+            .map(|found| found.PyCFunctionFastWithKeywords)?
     };
     // The GIL is held since the redirection: nobody can have called it.
     WATCH.set(Watch { original, before }).map_err(|_| "os._exit is watched already".to_owned())

@@ -27,7 +27,8 @@ pub fn silence_warning(py: Python<'_>, is_ours: fn() -> bool) -> Result<(), Stri
     let replacement = PyMethodDefPointer { PyCFunction: fork_quietly };
     // SAFETY: METH_NOARGS is the convention of `fork_quietly`, and so of the original.
     let original = unsafe {
-        super::builtin::redirect(py, "fork", ffi::METH_NOARGS, replacement).map(|original| original.PyCFunction)?
+        super::builtin::redirect(py, "os", "fork", ffi::METH_NOARGS, replacement)
+            .map(|original| original.PyCFunction)?
     };
     // The GIL is held since the redirection: nobody can have called it.
     WATCH.set(Watch { fork: original, is_ours }).map_err(|_| "os.fork is watched already".to_owned())

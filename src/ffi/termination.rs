@@ -1,13 +1,18 @@
 //! Signals whose default action ends the process, so that a recording can be finished before.
 //!
 //! Invariants:
-//! - Only a signal that has its default action gets a handler; one that the program sets later replaces ours.
+//! - Only a signal that has its default action gets a handler; one that the program sets later replaces ours, until it
+//!   gives the signal its default action back (servers do, to end by the signal they have handled): see [`watch_again`].
 //! - The handler does nothing but remember the signal and wake a thread (`sem_post` is safe in a handler). After the
 //!   recording is finished the signal gets its default action back and is sent again: the process ends by it as it
 //!   would have.
 //! - A forked child without a recording of its own, which has no such thread, ends at once.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+
+use pyo3::ffi::{self, Py_ssize_t, PyObject};
+use pyo3::prelude::*;
 
 /// Signals that ask a program to end.
 const SIGNALS: [(libc::c_int, &str); 3] =
@@ -33,6 +38,17 @@ pub fn watch() {
     // another process.
     unsafe { libc::sem_init(WAKE.0.get().cast(), 0, 0) };
     OWNER.store(std::process::id(), Ordering::Release);
+    take_defaults();
+}
+
+/// As [`watch`], for signals that have got their default action since; does nothing in a process without a watch.
+fn watch_again() {
+    if OWNER.load(Ordering::Acquire) == std::process::id() {
+        take_defaults();
+    }
+}
+
+fn take_defaults() {
     for (signal, _) in SIGNALS {
         if action(signal).is_some_and(|handler| handler == libc::SIG_DFL) {
             // SAFETY: an all-zero sigaction is valid; the handler is async-signal-safe.
@@ -97,6 +113,44 @@ extern "C" fn handler(signal: libc::c_int) {
             libc::raise(signal);
         }
         *libc::__errno_location() = errno;
+    }
+}
+
+/// The convention of `_signal.signal`.
+type Function = unsafe extern "C" fn(*mut PyObject, *mut *mut PyObject, Py_ssize_t) -> *mut PyObject;
+
+/// The interpreter's own `_signal.signal`.
+static SET_HANDLER: OnceLock<Function> = OnceLock::new();
+
+/// Looks at what `signal.signal` leaves behind, from now on. Call it once.
+///
+/// # Errors
+/// A text that says why it cannot be done; then nothing is changed.
+pub fn follow_changes(py: Python<'_>) -> Result<(), String> {
+    let replacement = ffi::PyMethodDefPointer { PyCFunctionFast: set_handler };
+    // SAFETY: the flag is the convention of `set_handler`, and so of the original.
+    let original = unsafe {
+        super::builtin::redirect(py, "_signal", "signal", ffi::METH_FASTCALL, replacement)
+            .map(|found| found.PyCFunctionFast)?
+    };
+    // The GIL is held since the redirection: nobody can have called it.
+    SET_HANDLER.set(original).map_err(|_| "signal.signal is followed already".to_owned())
+}
+
+unsafe extern "C" fn set_handler(module: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+    // SAFETY: CPython calls this under the convention of the definition, with the GIL held and valid arguments, which
+    // are passed on as they came.
+    unsafe {
+        let Some(original) = SET_HANDLER.get() else {
+            // Never: it is set before anybody can call this.
+            ffi::PyErr_SetString(ffi::PyExc_SystemError, c"signal.signal is not followed".as_ptr());
+            return std::ptr::null_mut();
+        };
+        let result = original(module, args, count);
+        if !result.is_null() {
+            watch_again();
+        }
+        result
     }
 }
 

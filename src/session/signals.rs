@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pyo3::prelude::*;
 use serde_json::json;
 
 use super::Final;
@@ -31,6 +32,7 @@ impl Watch {
     /// Starts to watch; without a thread to be had, such a signal leaves what was written at the last interval.
     pub fn start(last: Final) -> Option<Self> {
         termination::watch();
+        follow_changes();
         let last = Arc::new(last);
         let started = Worker::start("ct-signals", move || {
             let Some(signal) = termination::wait() else { return };
@@ -55,6 +57,18 @@ impl Watch {
     pub fn forget(self) {
         std::mem::forget(self);
     }
+}
+
+/// A server that handled a signal gives it its default action back, and ends by it.
+fn follow_changes() {
+    static FOLLOWING: std::sync::Once = std::sync::Once::new();
+    FOLLOWING.call_once(|| {
+        Python::attach(|py| {
+            if let Err(error) = termination::follow_changes(py) {
+                tracing::debug!(%error, "signal.signal is not followed");
+            }
+        });
+    });
 }
 
 fn finish(last: &Final, signal: &'static str) {

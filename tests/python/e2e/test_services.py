@@ -42,6 +42,23 @@ def answer(environ, start_response):
 application = CodeTracerWSGIMiddleware(answer)
 """
 
+STARLETTE = """\
+from codetracer_python_recorder.middleware import CodeTracerASGIMiddleware
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+
+async def answer(request):
+    return PlainTextResponse(handle(request.url.path))
+
+def answer_in_a_thread(request):
+    return PlainTextResponse(handle(request.url.path))
+
+routes = [Route("/r{number:int}", answer), Route("/{name:str}", answer_in_a_thread)]
+application = Starlette(routes=routes)
+application.add_middleware(CodeTracerASGIMiddleware)
+"""
+
 FLASK = """\
 from codetracer_python_recorder.middleware import CodeTracerWSGIMiddleware
 from flask import Flask, request
@@ -80,10 +97,11 @@ GUNICORN = ["-m", "gunicorn", "--bind", "127.0.0.1:0", "--workers", "2"]
 SERVERS = {
     "gunicorn sync": (WSGI, [*GUNICORN, "app"]),
     "gunicorn gthread": (WSGI, [*GUNICORN, "--worker-class", "gthread", "--threads", "3", "app"]),
+    "uvicorn with starlette": (STARLETTE, ["-m", "uvicorn", "--port", "0", "app:application"]),
     "flask": (FLASK, ["-m", "flask", "--app", "app:application", "run", "--port", "0", "--without-threads"]),
     "django": (DJANGO, [*GUNICORN, "--worker-class", "gthread", "--threads", "2", "app"]),
 }
-DIES_OF_SIGTERM = {"flask"}
+DIES_OF_SIGTERM = {"flask", "uvicorn with starlette"}
 """After its own ending, or without one, the server lets the signal do what it does by default."""
 
 
@@ -118,7 +136,7 @@ def check_all_are_there(service: Service, paths: list[str], answers: list[tuple[
 
 @pytest.mark.parametrize(
     ("name", "policy"),
-    [*((name, "full") for name in SERVERS), ("gunicorn gthread", "calls")],
+    [*((name, "full") for name in SERVERS), ("gunicorn gthread", "calls"), ("uvicorn with starlette", "calls")],
 )
 def test_every_request_is_answered_and_recorded(tmp_path: Path, name: str, policy: str) -> None:
     paths = [f"/r{number}" for number in range(60)] + [f"/thread{number}" for number in range(10)]
@@ -154,7 +172,7 @@ def test_workers_that_are_replaced_after_some_requests_complete_their_traces(tmp
     check_all_are_there(service, paths, answers)
 
 
-@pytest.mark.parametrize("name", ["gunicorn gthread"])
+@pytest.mark.parametrize("name", ["gunicorn gthread", "uvicorn with starlette"])
 def test_a_request_in_flight_is_answered_before_the_server_ends(tmp_path: Path, name: str) -> None:
     with serve(tmp_path, name) as service, ThreadPoolExecutor(1) as pool:
         request = pool.submit(service.get, "/slow")
