@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from codetracer_python_recorder.codetracer_python_recorder import verify_trace
@@ -78,20 +79,25 @@ def ctl(target: object, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=running.environment(), capture_output=True, text=True, timeout=120, check=False)
 
 
-def result(target: object, *arguments: str) -> dict[str, object]:
+def result(target: object, *arguments: str) -> dict[str, Any]:
     done = ctl(target, "--json", *arguments)
     assert done.returncode == 0, done.stderr
-    answer: dict[str, object] = json.loads(done.stdout)
+    answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
 def test_a_running_program_says_how_it_stands_and_dumps(start: Callable[..., Running]) -> None:
     program = start()
     (pid,) = program.pids
-    before = result(pid, "status")
-    assert (before["pid"], before["directory"]) == (pid, str(program.out))
-    ring = before["ring"]
-    assert isinstance(ring, dict) and 0 < ring["bytes"] <= ring["max_bytes"]
+    # What it holds is looked at every `durability.flush_interval`.
+    patience = time.monotonic() + 60
+    ring: dict[str, int] = {"bytes": 0}
+    while not ring["bytes"]:
+        assert time.monotonic() < patience, "nothing in memory"
+        before = result(pid, "status")
+        assert (before["pid"], before["directory"]) == (pid, str(program.out))
+        ring = before["ring"]
+    assert ring["bytes"] <= ring["max_bytes"]
     done = ctl(pid, "dump", "--reason", "looks odd")
     assert done.stdout == f"{program.out}/dumps/0001-looks_odd\n", done.stderr
     dump = Path(done.stdout.strip())
