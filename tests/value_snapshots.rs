@@ -144,6 +144,37 @@ def function(): pass
 def generator(): yield 1
 error = ValueError('bad', 3)
 noted = KeyError('k'); noted.add_note('look here'); noted.__cause__ = OSError('disk')
+try:
+    try: raise OSError('disk')
+    except OSError: raise ValueError('read')
+except ValueError as caught: chained = caught
+try:
+    try: raise OSError('disk')
+    except OSError: raise ValueError('read') from None
+except ValueError as caught: unchained = caught
+looped = ValueError(); looped.args = ([looped],)
+begun, ended = generator(), generator(); next(begun); ended.close()
+async def coroutine_function(): pass
+coroutine = coroutine_function()
+async def async_generator(): yield 1
+coroutine.close; import array, zoneinfo
+referent = Plain(); reference = weakref.ref(referent); proxy = weakref.proxy(referent)
+dead = weakref.ref(Plain()); dead_proxy = weakref.proxy(Plain())
+method_reference = weakref.WeakMethod(referent.__init__)
+released = memoryview(b'abc'); released.release()
+emptied = memoryview(bytearray(b'abc')); slice_of_emptied = emptied[1:]; emptied.release()
+class Zone(datetime.tzinfo):
+    def utcoffset(self, moment): raise RuntimeError('program code ran')
+    __repr__ = __str__ = tzname = utcoffset
+class Moment(datetime.datetime):
+    year = property(lambda self: 1 / 0)
+    __repr__ = __str__ = isoformat = Zone.utcoffset
+class Span(datetime.timedelta):
+    __repr__ = __str__ = Zone.utcoffset
+nested = None
+for _ in range(3000): nested = slice(nested)
+east = datetime.timezone(datetime.timedelta(hours=2), 'E')
+west = datetime.timezone(datetime.timedelta(hours=-2, minutes=-30))
 ";
 
 fn with_namespace(work: impl FnOnce(Python<'_>, &Bound<'_, PyDict>)) {
@@ -254,7 +285,7 @@ fn well_known_types_have_readable_text() {
         ("datetime.date(2024, 2, 29)", "datetime.date`2024-02-29`"),
         ("datetime.datetime(2024, 1, 2, 3, 4, 5, 6)", "datetime.datetime`2024-01-02T03:04:05.000006`"),
         ("datetime.time(1, 2)", "datetime.time`01:02:00`"),
-        ("datetime.timedelta(1)", "datetime.timedelta`datetime.timedelta(d… +6 more`"),
+        ("datetime.timedelta(1)", "datetime.timedelta`datetime.timedelta(days=1)`"),
         ("decimal.Decimal('1.10')", "decimal.Decimal`Decimal('1.10')`"),
         ("uuid.UUID(int=5)", "uuid.UUID`00000000-0000-0000-0000-000000000005`"),
         ("pathlib.PurePosixPath('/a/b')", "pathlib.PurePosixPath`/a/b`"),
@@ -267,9 +298,82 @@ fn well_known_types_have_readable_text() {
         ("re", "module`<module 're'>`"),
         ("[].append", "builtin_function_or_method`<function append>`"),
         ("Plain().__init__", "method`<bound method Plain.__init__ of m.Plain>`"),
-        ("generator()", "generator`<generator generator (not running)>`"),
+        ("generator()", "generator`<generator generator (not started)>`"),
+        ("begun", "generator`<generator generator (suspended)>`"),
+        ("ended", "generator`<generator generator (finished)>`"),
+        ("coroutine", "coroutine`<coroutine coroutine_function (not started)>`"),
+        ("async_generator()", "async_generator`<async_generator async_generator (not started)>`"),
         ("error", "ValueError`ValueError: ('bad', 3)`"),
         ("noted", "KeyError`KeyError: k (caused by OSError: disk) [note: 'look here']`"),
+    ]);
+}
+
+#[test]
+fn weak_references_say_what_they_refer_to_or_that_it_is_dead() {
+    check_table(&[
+        ("reference", "weakref.ReferenceType`<weak reference to m.Plain #1>`"),
+        (
+            "[reference, proxy]",
+            "List(weakref.ReferenceType`<weak reference to m.Plain #1>`, weakref.ProxyType`<weak proxy to m.Plain #1>`)",
+        ),
+        ("dead", "weakref.ReferenceType`<weak reference (dead)>`"),
+        ("dead_proxy", "weakref.ProxyType`<weak proxy (dead)>`"),
+        ("method_reference", "weakref.WeakMethod`<weak reference to m.Plain #1>`"),
+        ("ValueError(reference)", "ValueError`ValueError: <weak reference to m.Plain>`"),
+    ]);
+}
+
+#[test]
+fn memory_views_show_shape_format_and_their_first_bytes() {
+    check_table(&[
+        ("memoryview(b'mv')", "memoryview`<memoryview shape=[2] format=\"B\" b'mv'>`"),
+        ("memoryview(bytearray(b'0123456789'))[::-3]", "memoryview`<memoryview shape=[4] format=\"B\" b'9630'>`"),
+        (
+            "memoryview(array.array('h', [1, 2]))",
+            "memoryview`<memoryview shape=[2] format=\"h\" b'\\x01\\x00\\x02\\x00'>`",
+        ),
+        ("memoryview(b'abcdef').cast('B', [2, 3])", "memoryview`<memoryview shape=[2, 3] format=\"B\" b'abcdef'>`"),
+        ("memoryview(b'a' * 30)", "memoryview`<memoryview shape=[30] format=\"B\" b'aaaaaaaaaaaaaaaaaaaa'… +10 more>`"),
+        ("memoryview(b'')", "memoryview`<memoryview shape=[0] format=\"B\" b''>`"),
+        ("released", "memoryview`<released memoryview>`"),
+        ("emptied", "memoryview`<released memoryview>`"),
+        ("slice_of_emptied", "memoryview`<memoryview shape=[2] format=\"B\" b'bc'>`"),
+    ]);
+}
+
+#[test]
+fn moments_show_their_zone_without_asking_classes_of_the_program() {
+    check_table(&[
+        ("datetime.datetime(2024, 1, 2, tzinfo=datetime.timezone.utc)", "datetime.datetime`2024-01-02T00:00:00+00:00`"),
+        ("datetime.datetime(2024, 1, 2, tzinfo=east)", "datetime.datetime`2024-01-02T00:00:00+02:00[E]`"),
+        ("datetime.time(1, tzinfo=west)", "datetime.time`01:00:00-02:30`"),
+        (
+            "datetime.datetime(2024, 7, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))",
+            "datetime.datetime`2024-07-01T00:00:00+02:00[Europe/Berlin]`",
+        ),
+        ("datetime.time(1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))", "datetime.time`01:00:00[Europe/Berlin]`"),
+        ("datetime.datetime(2024, 1, 2, tzinfo=Zone())", "datetime.datetime`2024-01-02T00:00:00[m.Zone]`"),
+        ("Moment(2024, 1, 2)", "m.Moment`2024-01-02T00:00:00`"),
+        (
+            "Moment(2024, 1, 2, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))",
+            "m.Moment`2024-01-02T00:00:00[Europe/Berlin]`",
+        ),
+        ("Span(seconds=-1)", "m.Span`datetime.timedelta(days=-1, seconds=86399)`"),
+        ("datetime.timedelta(0)", "datetime.timedelta`datetime.timedelta(0)`"),
+        ("datetime.timedelta(1, 2, 3)", "datetime.timedelta`datetime.timedelta(days=1, seconds=2, microseconds=3)`"),
+        ("datetime.timezone.utc", "datetime.timezone`datetime.timezone.utc`"),
+        ("east", "datetime.timezone`datetime.timezone(+02:00, 'E')`"),
+        ("zoneinfo.ZoneInfo('UTC')", "zoneinfo.ZoneInfo`zoneinfo.ZoneInfo('UTC')`"),
+    ]);
+}
+
+#[test]
+fn exceptions_show_what_led_to_them_and_end_where_they_contain_themselves() {
+    check_table(&[
+        ("chained", "ValueError`ValueError: read (while handling OSError: disk)`"),
+        ("unchained", "ValueError`ValueError: read`"),
+        ("looped", "ValueError`ValueError: [ValueError: …]`"),
+        ("nested", "slice`slice(None, slice(None, slice(None, slice(None, …, None), None), None), None)`"),
     ]);
 }
 

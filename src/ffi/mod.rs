@@ -5,6 +5,8 @@
 //! | `layout` | private structs of CPython, gated by version |
 //! | `probe` | the start-up check of those layouts against the public API |
 //! | `object` | reading objects without running code |
+//! | `c_types` | fields of C types: weak references, memory views, time zones |
+//! | `numpy` | arrays and scalars of NumPy |
 //! | `entries` | walking dicts and attributes in place |
 //! | `guards` | proofs that a value did not change |
 //! | `frame` | the executing frame |
@@ -23,6 +25,7 @@
 use pyo3::prelude::*;
 
 mod builtin;
+pub mod c_types;
 pub mod chunk;
 pub mod code;
 pub mod cpu;
@@ -34,6 +37,7 @@ pub mod frame;
 pub mod guards;
 pub mod layout;
 pub mod monitoring;
+pub mod numpy;
 pub mod object;
 #[cfg(target_os = "linux")]
 pub mod peer;

@@ -15,6 +15,14 @@ use super::object::{Kind, Obj, Type, lossy};
 pub struct Owned(*mut ffi::PyObject);
 
 impl Owned {
+    /// Takes over a new reference, or null.
+    ///
+    /// # Safety
+    /// The reference is the caller's to give, and the GIL is held for as long as the result lives.
+    pub(super) unsafe fn new(pointer: *mut ffi::PyObject) -> Self {
+        Self(pointer)
+    }
+
     /// The object, for as long as this reference lives.
     pub fn get(&self) -> Option<Obj<'_>> {
         // SAFETY: we own a reference and the GIL is held.
@@ -128,20 +136,48 @@ pub fn proxied_mapping(object: Obj<'_>) -> Option<Obj<'_>> {
 
 /// Whether `ty` is the object `sys.modules[module].name`: looked up in dicts, no attribute protocol.
 pub fn is_type_named(ty: Type<'_>, module: &str, name: &str) -> bool {
+    let Some(namespace) = module_namespace(module) else { return false };
+    entry_named(namespace, name).is_some_and(|entry| entry.address() == ty.address())
+}
+
+/// The value of a key of a dict that is a str.
+fn entry_named<'a>(dict: Obj<'a>, key: &str) -> Option<Obj<'a>> {
+    dict.dict_entries()
+        .find(|(entry, _)| entry.kind() == (Kind::Str, true) && lossy(*entry) == key)
+        .map(|(_, value)| value)
+}
+
+/// The namespace of a module that is imported, looked up in `sys.modules` without the attribute protocol; valid until
+/// Python code runs.
+pub(super) fn module_namespace(module: &str) -> Option<Obj<'static>> {
     // SAFETY: GIL held; borrowed references into `sys.modules`, which nothing changes meanwhile.
     unsafe {
-        let Some(modules) = Obj::borrow(ffi::PyImport_GetModuleDict()) else { return false };
-        let in_dict = |dict: Obj<'_>, key: &str| -> *mut ffi::PyObject {
-            dict.dict_entries()
-                .find(|(entry, _)| entry.kind() == (Kind::Str, true) && lossy(*entry) == key)
-                .map_or(std::ptr::null_mut(), |(_, value)| value.as_ptr())
-        };
-        let Some(module) = Obj::borrow(in_dict(modules, module)) else { return false };
+        let module = entry_named(Obj::borrow(ffi::PyImport_GetModuleDict())?, module)?;
         if module.kind().0 != Kind::Module {
-            return false;
+            return None;
         }
-        let Some(namespace) = Obj::borrow(ffi::PyModule_GetDict(module.as_ptr())) else { return false };
-        std::ptr::eq(in_dict(namespace, name), ty.as_ptr().cast())
+        Obj::borrow(ffi::PyModule_GetDict(module.as_ptr()))
+    }
+}
+
+/// What the getter of a C type gives for an attribute: found along the MRO, `None` if a class of Python code has put
+/// something else there. For getters that are known to do nothing but fetch a field.
+pub fn c_getter(object: Obj<'_>, name: &str) -> Option<Owned> {
+    // SAFETY: an exact getset descriptor found in the MRO of the object's type: its C function takes instances. GIL held;
+    // a new reference or null with an exception, which is cleared.
+    unsafe {
+        let mro = Obj::borrow((*object.ty().as_ptr()).tp_mro)?;
+        let entry = mro.items().flatten().find_map(|base| in_type_dict(Type::of_type_object(base), name))?;
+        if !std::ptr::eq(entry.ty().as_ptr(), &raw mut ffi::PyGetSetDescr_Type) {
+            return None;
+        }
+        let getset = (*entry.as_ptr().cast::<GetSetDescriptor>()).getset;
+        let value = ((*getset).get?)(object.as_ptr(), (*getset).closure);
+        if value.is_null() {
+            ffi::PyErr_Clear();
+            return None;
+        }
+        Some(Owned(value))
     }
 }
 
@@ -209,6 +245,16 @@ pub fn time_parts(object: Obj<'_>) -> TimeParts {
             microsecond: ffi::PyDateTime_TIME_GET_MICROSECOND(object),
         }
     }
+}
+
+/// `PyGetSetDescrObject`.
+#[repr(C)]
+struct GetSetDescriptor {
+    head: ffi::PyObject,
+    owner: *mut ffi::PyTypeObject,
+    name: *mut ffi::PyObject,
+    qualname: *mut ffi::PyObject,
+    getset: *mut ffi::PyGetSetDef,
 }
 
 #[repr(C)]

@@ -100,6 +100,17 @@ impl<'a> Obj<'a> {
         // SAFETY: as in `exception_args`.
         unsafe { Obj::borrow((*self.as_ptr().cast::<ffi::PyBaseExceptionObject>()).cause) }
     }
+
+    /// The `__context__` that a traceback of the exception would show; call it for `Kind::Exception` only.
+    pub fn exception_context(self) -> Option<Obj<'a>> {
+        // SAFETY: as in `exception_args`.
+        unsafe {
+            let this = self.as_ptr().cast::<ffi::PyBaseExceptionObject>();
+            // A C `char`, whatever the binding calls it.
+            let suppressed = (&raw const (*this).suppress_context).cast::<u8>().read();
+            if suppressed != 0 { None } else { Obj::borrow((*this).context) }
+        }
+    }
 }
 
 /// # Safety

@@ -9,15 +9,19 @@
 
 use std::sync::Arc;
 
+use crate::ffi::c_types::referent;
 use crate::ffi::object::{Int, Kind, Obj, Text, Type};
 use crate::ffi::python_types::{Owned, exact_items, proxied_mapping};
 use crate::pipeline::layout::{Put, value as tag};
 use crate::pipeline::tables::types;
 use crate::trace_filter::ValueAction;
 
+mod arrays;
 pub mod facts;
+mod frames;
 mod instance;
 pub mod memo;
+mod moments;
 pub mod names;
 pub mod special;
 pub mod target;
@@ -456,6 +460,7 @@ impl Snapshotter {
                     return self.deque(object, &items, length, policy, out);
                 }
             }
+            Trait::Weak => return self.weak(object, out),
             _ => {
                 out.guard(|guards, _| match special {
                     Trait::Method => guards.method(object),
@@ -464,7 +469,10 @@ impl Snapshotter {
                 });
                 self.scratch.clear();
                 let mut text = std::mem::take(&mut self.scratch);
-                let described = special::describe(special, object, &mut text, self.limits.max_string);
+                let Limits { max_string, max_items, .. } = self.limits;
+                let limits = arrays::Limits { items: max_items, text: max_string, depth: 0 };
+                let described = special::describe_array(special, object, &mut text, limits)
+                    || special::describe(special, object, &mut text, max_string, 0);
                 if described {
                     let type_ref = self.names.plain(object.ty());
                     out.put_typed_text(tag::RAW, type_ref, &text);
@@ -486,6 +494,16 @@ impl Snapshotter {
         use std::fmt::Write;
         // Writing to a String cannot fail.
         let _ = write!(self.scratch, "<{} #{identity}>", self.names.name_of(type_ref));
+        out.put_typed_text(tag::RAW, type_ref, &self.scratch);
+    }
+
+    fn weak(&mut self, object: Obj<'_>, out: &mut impl Target) {
+        // The referent may die.
+        out.guard(|guards, _| guards.refuse());
+        let type_ref = self.names.plain(object.ty());
+        let identity = referent(object).map(|referent| self.names.identity(referent));
+        self.scratch.clear();
+        special::push_weak(&mut self.scratch, object, identity);
         out.put_typed_text(tag::RAW, type_ref, &self.scratch);
     }
 

@@ -14,7 +14,7 @@ use rustc_hash::FxHashMap;
 
 use super::facts::{FactsTable, SlotLayout};
 use super::special::{Trait, recognise};
-use crate::ffi::object::{Kind, Obj, Type, lossy};
+use crate::ffi::object::{Obj, Type, lossy};
 use crate::pipeline::tables::{Tables, TypeInfo};
 
 /// Most identities remembered per session; then numbering goes on with an empty memory.
@@ -226,7 +226,6 @@ impl TypeNames {
     /// A number for an object that is shown by identity only: the same for as long as it lives, and the same in two
     /// runs of a deterministic program (unlike an address).
     pub fn identity(&mut self, object: Obj<'_>) -> u64 {
-        debug_assert!(object.kind().0 == Kind::Other);
         let type_ref = self.plain(object.ty());
         self.shared.identity(object.address(), type_ref)
     }

@@ -7,9 +7,11 @@
 
 use std::fmt::Write;
 
-use super::text::{brief, push_more};
+use super::text::{brief, push_bytes, push_more};
+use super::{arrays, frames, moments};
 use crate::ffi::object::{Int, Kind, Obj, Type, lossy};
 use crate::ffi::python_types as py;
+use crate::ffi::{c_types, numpy};
 
 /// What is special about a type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +26,15 @@ pub enum Trait {
     Date,
     DateTime,
     Time,
+    Delta,
+    TzInfo,
+    Weak,
+    MemoryView,
+    Array,
+    ArrayScalar,
+    DataFrame,
+    Series,
+    Index,
     Method,
     Generator,
     Coroutine,
@@ -34,11 +45,10 @@ pub enum Trait {
     Match,
     Path,
     Uuid,
-    NotStructured,
 }
 
 /// Where the well-known types live: module, name, meaning.
-const WELL_KNOWN: [(&str, &str, Trait); 24] = [
+const WELL_KNOWN: [(&str, &str, Trait); 26] = [
     ("builtins", "complex", Trait::SafeRepr),
     ("builtins", "bytearray", Trait::SafeRepr),
     ("builtins", "range", Trait::Range),
@@ -51,10 +61,6 @@ const WELL_KNOWN: [(&str, &str, Trait); 24] = [
     ("types", "AsyncGeneratorType", Trait::AsyncGenerator),
     ("types", "MappingProxyType", Trait::MappingProxy),
     ("_decimal", "Decimal", Trait::SafeRepr),
-    ("_datetime", "timedelta", Trait::SafeRepr),
-    ("_datetime", "date", Trait::Date),
-    ("_datetime", "datetime", Trait::DateTime),
-    ("_datetime", "time", Trait::Time),
     ("collections", "deque", Trait::Deque),
     ("re", "Pattern", Trait::Pattern),
     ("re", "Match", Trait::Match),
@@ -63,6 +69,22 @@ const WELL_KNOWN: [(&str, &str, Trait); 24] = [
     ("pathlib", "PurePosixPath", Trait::Path),
     ("pathlib", "PureWindowsPath", Trait::Path),
     ("uuid", "UUID", Trait::Uuid),
+    ("pandas", "DataFrame", Trait::DataFrame),
+    ("pandas", "Series", Trait::Series),
+    ("pandas", "Index", Trait::Index),
+    ("pandas", "RangeIndex", Trait::Index),
+    ("pandas", "DatetimeIndex", Trait::Index),
+    ("pandas", "TimedeltaIndex", Trait::Index),
+];
+
+/// C types, by the name in their struct, whose derived classes are shown as they are; derived ones first.
+const WITH_DERIVED: [(&std::ffi::CStr, Trait); 6] = [
+    (c"datetime.datetime", Trait::DateTime),
+    (c"datetime.date", Trait::Date),
+    (c"datetime.time", Trait::Time),
+    (c"datetime.timedelta", Trait::Delta),
+    (c"datetime.timezone", Trait::TzInfo),
+    (c"memoryview", Trait::MemoryView),
 ];
 
 /// What is special about `ty`. Slow: ask through [`super::TypeNames::special`].
@@ -74,6 +96,21 @@ pub fn recognise(ty: Type<'_>) -> Trait {
         && py::in_type_dict(ty, "_field_defaults").is_some()
     {
         return Trait::NamedTuple;
+    }
+    if ty.is_weak_reference() {
+        return Trait::Weak;
+    }
+    if let Some((_, meaning)) = WITH_DERIVED.into_iter().find(|(name, _)| ty.derives_from_c_type(name)) {
+        return meaning;
+    }
+    if ty.is_c_type(c"zoneinfo.ZoneInfo") {
+        return Trait::TzInfo;
+    }
+    if numpy::is_array_type(ty) {
+        return Trait::Array;
+    }
+    if numpy::is_scalar_type(ty) {
+        return Trait::ArrayScalar;
     }
     let full = ty.full_name();
     let last = full.rsplit('.').next().unwrap_or(&full);
@@ -134,7 +171,7 @@ pub fn enum_member_name(object: Obj<'_>) -> Option<Obj<'_>> {
 }
 
 /// Writes the text of an object whose type has this meaning; false if it has no text of its own.
-pub fn describe(meaning: Trait, object: Obj<'_>, out: &mut String, limit: usize) -> bool {
+pub fn describe(meaning: Trait, object: Obj<'_>, out: &mut String, limit: usize, depth: usize) -> bool {
     // Writing to a String cannot fail, so the results of `write!` are dropped.
     match meaning {
         Trait::SafeRepr => match py::exact_repr(object) {
@@ -148,38 +185,44 @@ pub fn describe(meaning: Trait, object: Obj<'_>, out: &mut String, limit: usize)
                     out.push_str(", ");
                 }
                 match py::exact_attribute(object, name) {
-                    Some(value) => value.get().into_iter().for_each(|value| brief(value, out, limit, 1)),
+                    Some(value) => value.get().into_iter().for_each(|value| brief(value, out, limit, depth + 1)),
                     None => out.push('?'),
                 }
             }
             out.push(')');
         }
-        Trait::Date => push_date(out, object),
-        Trait::DateTime => {
-            push_date(out, object);
-            out.push('T');
-            push_time(out, &py::datetime_time(object));
+        Trait::Date => moments::push_date(out, object),
+        Trait::DateTime => moments::push_datetime(out, object),
+        Trait::Time => moments::push_time(out, object),
+        Trait::Delta => moments::push_delta(out, object),
+        Trait::TzInfo => moments::push_tzinfo(out, object),
+        Trait::Array | Trait::ArrayScalar | Trait::DataFrame | Trait::Series | Trait::Index => {
+            let limits = arrays::Limits { items: 8, text: limit, depth };
+            return describe_array(meaning, object, out, limits);
         }
-        Trait::Time => push_time(out, &py::time_parts(object)),
+        Trait::Weak => push_weak(out, object, None),
+        Trait::MemoryView => push_memory_view(out, object, limit),
         Trait::Method => {
             let Some((function, owner)) = py::method_parts(object) else { return false };
             let name = py::function_name(function);
             let _ = write!(out, "<bound method {name} of {}>", owner.ty().full_name());
         }
-        Trait::Generator => push_coroutine(out, object, "generator", c"gi_running", c"gi_suspended"),
-        Trait::Coroutine => push_coroutine(out, object, "coroutine", c"cr_running", c"cr_suspended"),
-        Trait::AsyncGenerator => push_coroutine(out, object, "async_generator", c"ag_running", c"ag_suspended"),
+        Trait::Generator => push_coroutine(out, object, "generator", [c"gi_running", c"gi_suspended", c"gi_frame"]),
+        Trait::Coroutine => push_coroutine(out, object, "coroutine", [c"cr_running", c"cr_suspended", c"cr_frame"]),
+        Trait::AsyncGenerator => {
+            push_coroutine(out, object, "async_generator", [c"ag_running", c"ag_suspended", c"ag_frame"])
+        }
         Trait::Pattern => {
             out.push_str("re.compile(");
             if let Some(pattern) = py::exact_attribute(object, c"pattern") {
-                pattern.get().into_iter().for_each(|pattern| brief(pattern, out, limit, 1));
+                pattern.get().into_iter().for_each(|pattern| brief(pattern, out, limit, depth + 1));
             }
             out.push(')');
         }
         Trait::Match => {
             out.push_str("<re.Match span=");
             if let Some(span) = py::exact_call(object, c"span") {
-                span.get().into_iter().for_each(|span| brief(span, out, limit, 1));
+                span.get().into_iter().for_each(|span| brief(span, out, limit, depth + 1));
             }
             out.push('>');
         }
@@ -188,6 +231,18 @@ pub fn describe(meaning: Trait, object: Obj<'_>, out: &mut String, limit: usize)
         _ => return false,
     }
     true
+}
+
+/// The same for what has as many items as its limits say.
+pub fn describe_array(meaning: Trait, object: Obj<'_>, out: &mut String, limits: arrays::Limits) -> bool {
+    match meaning {
+        Trait::Array => arrays::push_array(out, object, limits),
+        Trait::ArrayScalar => arrays::push_scalar(out, object, limits),
+        Trait::DataFrame => frames::push_frame(out, object, limits),
+        Trait::Series => frames::push_series(out, object, limits),
+        Trait::Index => frames::push_index(out, object, limits),
+        _ => false,
+    }
 }
 
 fn push_limited(out: &mut String, text: &str, limit: usize) {
@@ -200,30 +255,50 @@ fn push_limited(out: &mut String, text: &str, limit: usize) {
     }
 }
 
-fn push_date(out: &mut String, object: Obj<'_>) {
-    let date = py::date_parts(object);
-    let _ = write!(out, "{:04}-{:02}-{:02}", date.year, date.month, date.day);
-}
-
-fn push_time(out: &mut String, time: &py::TimeParts) {
-    let _ = write!(out, "{:02}:{:02}:{:02}", time.hour, time.minute, time.second);
-    if time.microsecond != 0 {
-        let _ = write!(out, ".{:06}", time.microsecond);
-    }
-}
-
-fn push_coroutine(out: &mut String, object: Obj<'_>, what: &str, running: &std::ffi::CStr, suspended: &std::ffi::CStr) {
+fn push_coroutine(out: &mut String, object: Obj<'_>, what: &str, [running, suspended, frame]: [&std::ffi::CStr; 3]) {
     let is = |name| py::exact_attribute(object, name).is_some_and(|value| value.get().is_some_and(Obj::is_true));
-    // A frame object would have to be made to tell a generator that has not begun from one that has ended.
     let state = if is(running) {
         "running"
     } else if is(suspended) {
         "suspended"
+    } else if c_types::has_not_begun(object, frame) {
+        "not started"
     } else {
-        "not running"
+        "finished"
     };
     let name = py::exact_attribute(object, c"__qualname__").and_then(|name| name.get().map(lossy)).unwrap_or_default();
     let _ = write!(out, "<{what} {name} ({state})>");
+}
+
+/// `identity`: the number of the referent, where numbers are given.
+pub fn push_weak(out: &mut String, object: Obj<'_>, identity: Option<u64>) {
+    let what = if object.ty().full_name().contains("roxy") { "weak proxy" } else { "weak reference" };
+    let _ = match (c_types::referent(object), identity) {
+        (None, _) => write!(out, "<{what} (dead)>"),
+        (Some(referent), None) => write!(out, "<{what} to {}>", referent.ty().full_name()),
+        (Some(referent), Some(identity)) => write!(out, "<{what} to {} #{identity}>", referent.ty().full_name()),
+    };
+}
+
+fn push_memory_view(out: &mut String, object: Obj<'_>, limit: usize) {
+    let Some(view) = c_types::memory_view(object, limit.saturating_add(1)) else {
+        out.push_str("<released memoryview>");
+        return;
+    };
+    let _ = write!(out, "<memoryview shape={:?} format={:?}", view.shape, view.format);
+    match view.head {
+        Some(head) => {
+            out.push(' ');
+            push_bytes(out, &head[..head.len().min(limit)], limit);
+            if view.length > limit {
+                push_more(out, view.length - limit);
+            }
+        }
+        None => {
+            let _ = write!(out, " of {} bytes", view.length);
+        }
+    }
+    out.push('>');
 }
 
 fn push_path(out: &mut String, object: Obj<'_>, limit: usize) -> bool {

@@ -47,6 +47,14 @@ pub fn push_quoted(out: &mut String, object: Obj<'_>, limit: usize) {
     let text = object.text();
     let mut plain = String::new();
     text.push_to(&mut plain, limit);
+    if text.len() > limit {
+        push_more(&mut plain, text.len() - limit);
+    }
+    push_quoted_text(out, &plain);
+}
+
+/// Appends text in quotes.
+pub fn push_quoted_text(out: &mut String, plain: &str) {
     let quote = if plain.contains('\'') && !plain.contains('"') { '"' } else { '\'' };
     out.push(quote);
     for c in plain.chars() {
@@ -64,9 +72,6 @@ pub fn push_quoted(out: &mut String, object: Obj<'_>, limit: usize) {
             }
             c => out.push(c),
         }
-    }
-    if text.len() > limit {
-        push_more(out, text.len() - limit);
     }
     out.push(quote);
 }
@@ -116,21 +121,24 @@ fn exception(object: Obj<'_>, out: &mut String, limit: usize, depth: usize) {
                         push_more(out, text.len() - limit);
                     }
                 } else {
-                    brief(only, out, limit, 0);
+                    brief(only, out, limit, depth + 1);
                 }
             }
             _ => {
                 out.push_str(": ");
-                brief(args, out, limit, 0);
+                brief(args, out, limit, depth + 1);
             }
         }
     }
-    if depth < 3
-        && let Some(cause) = object.exception_cause()
-        && cause.kind().0 == Kind::Exception
-    {
-        out.push_str(" (caused by ");
-        exception(cause, out, limit, depth + 1);
+    let cause = object.exception_cause().filter(|cause| cause.kind().0 == Kind::Exception);
+    let context = object.exception_context().filter(|context| context.kind().0 == Kind::Exception);
+    if let Some((how, reason)) = cause.map(|it| ("caused by", it)).or(context.map(|it| ("while handling", it))) {
+        let _ = write!(out, " ({how} ");
+        if depth < 3 {
+            exception(reason, out, limit, depth + 1);
+        } else {
+            out.push('…');
+        }
         out.push(')');
     }
     if let Some(notes) = object.exception_notes()
@@ -138,7 +146,7 @@ fn exception(object: Obj<'_>, out: &mut String, limit: usize, depth: usize) {
     {
         for note in notes.items().flatten().take(8) {
             out.push_str(" [note: ");
-            brief(note, out, limit, 0);
+            brief(note, out, limit, depth + 1);
             out.push(']');
         }
     }
@@ -183,9 +191,11 @@ pub fn brief(object: Obj<'_>, out: &mut String, limit: usize, depth: usize) {
             }
             out.push(close);
         }
-        Kind::Exception | Kind::Function | Kind::Module | Kind::Type => describe(object, out, limit),
+        Kind::Exception if depth < 4 => exception(object, out, limit, depth),
+        Kind::Function | Kind::Module | Kind::Type => describe(object, out, limit),
+        _ if depth >= 4 => out.push('…'),
         _ => {
-            if !super::special::describe(super::special::recognise(object.ty()), object, out, limit) {
+            if !super::special::describe(super::special::recognise(object.ty()), object, out, limit, depth) {
                 let _ = write!(out, "<{}>", object.ty().full_name());
             }
         }
