@@ -5,6 +5,7 @@
     ./scripts/just bench --recorders plain,floor,full --json results.json
     ./scripts/just bench --python 3.12,3.13               the tables for each of these versions
     ./scripts/just bench --dev …                          the build of `just dev`, no peers, nothing is installed
+    ./scripts/just bench --callbacks                      what a step costs by what its frame holds
 
 Invariants:
 - Every cell is a process of its own (`benches/drive.py`), and a round runs every cell once: what disturbs the machine
@@ -218,14 +219,49 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every measurement there, too")
     parser.add_argument("--dev", action="store_true", help="use the development build, and no peers")
     parser.add_argument("--no-build", action="store_true", help="use the release wheel of the last run")
+    parser.add_argument("--callbacks", action="store_true", help="measure steps by what their frames hold instead")
     options = parser.parse_args()
 
     versions = options.python.split(",") if options.python else [None]
+    if options.callbacks:
+        for version in versions:
+            callbacks_on(choose(version), options)
+        return
     reports = [bench_on(choose(version), options) for version in versions]
     if options.json:
         options.json.write_text(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1))
     if any(report["failed"] for report in reports):
         sys.exit(1)
+
+
+def our_build(interpreter: Interpreter, options: argparse.Namespace) -> Path:
+    """The Python that has the build of ours to be measured."""
+    MADE.mkdir(parents=True, exist_ok=True)
+    if options.dev:
+        return our_dev_build(interpreter)
+    if options.no_build:
+        return MADE / f"venv-{interpreter.version}-ours" / "bin" / "python"
+    return our_release(interpreter)
+
+
+def callbacks_on(interpreter: Interpreter, options: argparse.Namespace) -> None:
+    """What a step costs by what its frame holds, over a C callback that does nothing."""
+    python = our_build(interpreter, options)
+    env = clean_env() | {"PYTHONPATH": str(build_floor(interpreter)), "PYTHONDONTWRITEBYTECODE": "1"}
+    steps = max(300, round(30_000 * options.scale))
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        command = [python, BENCHES / "callbacks.py", scratch, str(steps), str(options.rounds)]
+        done = subprocess.run(list(map(str, command)), env=env, cwd=scratch, check=True, capture_output=True, text=True)
+    print(f"\nCPython {interpreter.version}\n")
+    print("| frame | no-op callback, ns/step | recorded, ns/step | recorded / no-op | added / added by no-op |")
+    print("|---|---:|---:|---:|---:|")
+    measured: dict[str, dict[str, float]] = json.loads(done.stdout)
+    for name, row in measured.items():
+        plain, floor, recorded = row["plain"], row["floor"], row["recorded"]
+        added = (recorded - plain) / max(floor - plain, 0.1)
+        print(f"| {name} | {floor:.0f} | {recorded:.0f} | {recorded / floor:.1f}× | {added:.1f}× |")
+    if options.json:
+        options.json.write_text(json.dumps(measured, indent=1))
 
 
 def bench_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str, Any]:
@@ -236,13 +272,7 @@ def bench_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str,
     if "plain" not in recorders:
         recorders.insert(0, "plain")
 
-    MADE.mkdir(parents=True, exist_ok=True)
-    if options.dev:
-        ours = our_dev_build(interpreter)
-    elif options.no_build:
-        ours = MADE / f"venv-{interpreter.version}-ours" / "bin" / "python"
-    else:
-        ours = our_release(interpreter)
+    ours = our_build(interpreter, options)
     pythons = dict.fromkeys(recorders, ours)
     for peer, package in PEERS.items():
         if peer in recorders:

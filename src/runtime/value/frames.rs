@@ -23,7 +23,8 @@ pub fn push_frame(out: &mut String, object: Obj<'_>, limits: Limits) -> bool {
     let Some(manager) = attribute(object, "_mgr") else { return false };
     let (Some(axes), Some(blocks)) = (axes_of(manager), c_getter(manager, "blocks")) else { return false };
     let (Some(columns), Some(index)) = (item(&axes, 0), item(&axes, 1)) else { return false };
-    let (Some(width), Some(height)) = (index_length(columns), index_length(index)) else { return false };
+    let Some(width) = index_length(columns).or_else(|| columns_of(&blocks)) else { return false };
+    let Some(height) = index_length(index).or_else(|| rows_of(&blocks)) else { return false };
     let _ = write!(out, "{height} rows × {width} columns {{");
     for column in 0..width.min(limits.items) {
         if column > 0 {
@@ -47,7 +48,8 @@ pub fn push_series(out: &mut String, object: Obj<'_>, limits: Limits) -> bool {
     let Some(manager) = attribute(object, "_mgr") else { return false };
     let (Some(axes), Some(blocks)) = (axes_of(manager), c_getter(manager, "blocks")) else { return false };
     let Some(index) = item(&axes, 0) else { return false };
-    let (Some(block), Some(length)) = (item(&blocks, 0), index_length(index)) else { return false };
+    let Some(length) = index_length(index).or_else(|| rows_of(&blocks)) else { return false };
+    let Some(block) = item(&blocks, 0) else { return false };
     let Some(values) = c_getter(block, "values") else { return false };
     if let Some(name) = attribute(object, "_name").filter(|name| !name.is_none()) {
         brief(name, out, limits.text, limits.depth + 1);
@@ -111,6 +113,30 @@ fn range_of(index: Obj<'_>) -> Option<[i64; 3]> {
     bounds(attribute(index, "_range")?)
 }
 
+/// How many columns all blocks have.
+fn columns_of(blocks: &Owned) -> Option<usize> {
+    let mut all = 0;
+    for index in 0..SEARCHED {
+        let Some(block) = item(blocks, index) else { return Some(all) };
+        let places = c_getter(block, "_mgr_locs")?;
+        let indexer = c_getter(places.get()?, "indexer")?;
+        let indexer = indexer.get()?;
+        all += match bounds(indexer) {
+            Some(range) => count(range)?,
+            None => Array::of(indexer)?.len(),
+        };
+    }
+    None
+}
+
+/// How many rows the first block has that is kept in an array.
+fn rows_of(blocks: &Owned) -> Option<usize> {
+    (0..SEARCHED).map_while(|index| item(blocks, index)).find_map(|block| {
+        let values = c_getter(block, "values")?;
+        with_array(values.get()?, |array| array.shape.last().copied()).flatten()
+    })
+}
+
 fn index_length(index: Obj<'_>) -> Option<usize> {
     if let Some(range) = range_of(index) {
         return count(range);
@@ -142,7 +168,7 @@ fn push_label(out: &mut String, index: Obj<'_>, at: usize, limits: Limits) {
         .flatten()
     });
     if shown.is_none() {
-        out.push('?');
+        let _ = write!(out, "column {at}");
     }
 }
 
@@ -160,8 +186,13 @@ fn push_labels(out: &mut String, index: Obj<'_>, limits: Limits) {
                 push_kind(out, data, &array.dtype());
                 array.elements(0, limits.items).map(|elements| push_elements(out, &elements, length, limits))
             });
-            if shown.flatten().is_none() {
-                out.push('…');
+            match shown {
+                Some(Some(())) => {}
+                Some(None) => out.push('…'),
+                None => {
+                    let name = data.ty().full_name();
+                    let _ = write!(out, "{} …", name.rsplit('.').next().unwrap_or(&name));
+                }
             }
         }
         (None, None) => out.push_str(&index.ty().full_name()),
