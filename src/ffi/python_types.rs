@@ -23,6 +23,13 @@ impl Owned {
         Self(pointer)
     }
 
+    /// A reference of our own to an object.
+    pub fn of(object: Obj<'_>) -> Self {
+        // SAFETY: the object is alive and the GIL is held ([`Obj`]'s invariant).
+        unsafe { ffi::Py_INCREF(object.as_ptr()) };
+        Self(object.as_ptr())
+    }
+
     /// The object, for as long as this reference lives.
     pub fn get(&self) -> Option<Obj<'_>> {
         // SAFETY: we own a reference and the GIL is held.

@@ -21,7 +21,7 @@ const SEARCHED: usize = 256;
 /// `3 rows × 2 columns {'a': int64 [1, 2, 3], 'b': …}, index range(0, 3)`; false if the table is kept in an unknown way.
 pub fn push_frame(out: &mut String, object: Obj<'_>, limits: Limits) -> bool {
     let Some(manager) = attribute(object, "_mgr") else { return false };
-    let (Some(axes), Some(blocks)) = (axes_of(manager), c_getter(manager, "blocks")) else { return false };
+    let (Some(axes), Some(blocks)) = (field(manager, "axes"), field(manager, "blocks")) else { return false };
     let (Some(columns), Some(index)) = (item(&axes, 0), item(&axes, 1)) else { return false };
     let Some(width) = index_length(columns).or_else(|| columns_of(&blocks)) else { return false };
     let Some(height) = index_length(index).or_else(|| rows_of(&blocks)) else { return false };
@@ -46,7 +46,7 @@ pub fn push_frame(out: &mut String, object: Obj<'_>, limits: Limits) -> bool {
 /// `'name' int64 [1, 2, 3], index range(0, 3)`.
 pub fn push_series(out: &mut String, object: Obj<'_>, limits: Limits) -> bool {
     let Some(manager) = attribute(object, "_mgr") else { return false };
-    let (Some(axes), Some(blocks)) = (axes_of(manager), c_getter(manager, "blocks")) else { return false };
+    let (Some(axes), Some(blocks)) = (field(manager, "axes"), field(manager, "blocks")) else { return false };
     let Some(index) = item(&axes, 0) else { return false };
     let Some(length) = index_length(index).or_else(|| rows_of(&blocks)) else { return false };
     let Some(block) = item(&blocks, 0) else { return false };
@@ -81,8 +81,9 @@ fn attribute<'a>(object: Obj<'a>, name: &str) -> Option<Obj<'a>> {
     found
 }
 
-fn axes_of(manager: Obj<'_>) -> Option<Owned> {
-    c_getter(manager, "axes").or_else(|| c_getter(manager, "_axes"))
+/// A field of a manager of blocks: a table's has it in a struct, a column's among its attributes.
+fn field(manager: Obj<'_>, name: &str) -> Option<Owned> {
+    c_getter(manager, name).or_else(|| attribute(manager, name).map(Owned::of))
 }
 
 fn item(container: &Owned, index: usize) -> Option<Obj<'_>> {

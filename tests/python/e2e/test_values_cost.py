@@ -132,7 +132,7 @@ def test_values_that_other_threads_change_are_recorded_without_harm(record: Reco
             thing, data = instance, text
             for round in range(rounds):
                 copied = list(items)
-                sorted(range(20), key=lambda n: -n)
+                time.sleep(0.001)
             return len(items) >= 0
 
         changers = [threading.Thread(target=change, args=(seed * 1000,)) for seed in range(4)]
