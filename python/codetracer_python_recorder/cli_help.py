@@ -41,7 +41,8 @@ what to run:
   report DIR            write a page of HTML that shows a trace
   policy                print the policy in force and where each value was said
                         (--check FILE: check a policy file)
-  ctl                   ask a running recording: status, dump, pause, resume, stop
+  ctl PID               ask a running recording: status, dump, pause, resume,
+                        stop
   enable|disable|status whether $CODETRACER_TRACE=DIR records any program of
                         this environment
                         (a script of one of these names runs as ./inspect)
