@@ -3,6 +3,7 @@
 //! Invariants:
 //! - Both are known by a hash of 64 bits and not by their bytes, which are not kept; see [`super::hash`].
 //! - A place in a table is taken by whatever comes last: near copies are cheap ones.
+//! - Clearing costs by what was put in: a content may be small.
 
 /// A whole event, or a step with all its variables.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +37,14 @@ const fn piece_slot(hash: u64) -> usize {
 
 impl Pieces {
     pub(super) fn clear(&mut self) {
+        if self.list.len() < self.table.len() / 8 {
+            for piece in &self.list {
+                self.table[piece_slot(piece.hash)] = 0;
+            }
+        } else {
+            self.table.fill(0);
+        }
         self.list.clear();
-        self.table.fill(0);
         self.next = None;
     }
 
@@ -68,29 +75,54 @@ const VALUE_BITS: u32 = 12;
 
 /// Where values are in a content.
 #[derive(Debug)]
-pub(super) struct Values(Box<[(u64, u32)]>);
+pub(super) struct Values {
+    /// Hash and position, by the hash.
+    table: Box<[(u64, u32)]>,
+    /// How many were put in, and where the first of them are.
+    puts: usize,
+    first: Vec<u16>,
+}
+
+/// So many places are remembered.
+const FIRST: usize = 256;
 
 impl Default for Values {
     fn default() -> Self {
-        Self(vec![(0, 0); 1 << VALUE_BITS].into_boxed_slice())
+        Self { table: vec![(0, 0); 1 << VALUE_BITS].into_boxed_slice(), puts: 0, first: Vec::new() }
     }
+}
+
+const fn value_slot(hash: u64) -> usize {
+    (hash >> (u64::BITS - VALUE_BITS)) as usize
 }
 
 impl Values {
     pub(super) fn clear(&mut self) {
-        self.0.fill((0, 0));
+        if self.puts <= FIRST {
+            for slot in &self.first {
+                self.table[usize::from(*slot)] = (0, 0);
+            }
+        } else {
+            self.table.fill((0, 0));
+        }
+        self.puts = 0;
+        self.first.clear();
     }
 
     /// Where a value with this hash is. Hash 0 stands for none.
     #[inline]
     pub(super) fn find(&self, hash: u64) -> Option<usize> {
-        let (found, position) = self.0[(hash >> (u64::BITS - VALUE_BITS)) as usize];
+        let (found, position) = self.table[value_slot(hash)];
         (found == hash && hash != 0).then_some(position as usize)
     }
 
     #[inline]
     pub(super) fn put(&mut self, hash: u64, position: usize) {
-        self.0[(hash >> (u64::BITS - VALUE_BITS)) as usize] = (hash, position as u32);
+        self.table[value_slot(hash)] = (hash, position as u32);
+        self.puts += 1;
+        if self.puts <= FIRST {
+            self.first.push(value_slot(hash) as u16);
+        }
     }
 }
 
@@ -109,6 +141,13 @@ mod tests {
         assert!(pieces.find(4 << 60).is_none());
         pieces.clear();
         assert!(pieces.find(1 << 60).is_none());
+        for count in [1, 100, 10_000] {
+            let hash = |n: usize| (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            (0..count).for_each(|n| pieces.push(hash(n), n, 1));
+            assert!(pieces.find(hash(count - 1)).is_some());
+            pieces.clear();
+            assert!((0..count).all(|n| pieces.find(hash(n)).is_none()), "{count}");
+        }
     }
 
     #[test]
@@ -120,5 +159,12 @@ mod tests {
         assert_eq!((values.find(5), values.find(6)), (Some(20), None));
         values.clear();
         assert_eq!(values.find(5), None);
+        for count in [1, FIRST, FIRST + 1, 10_000] {
+            let hash = |n: usize| (n as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            (0..count).for_each(|n| values.put(hash(n), n));
+            assert_eq!(values.find(hash(count - 1)), Some(count - 1));
+            values.clear();
+            assert!((0..count).all(|n| values.find(hash(n)).is_none()), "{count}");
+        }
     }
 }
