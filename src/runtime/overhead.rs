@@ -15,7 +15,10 @@ const EVERY: u32 = 128;
 /// measured with a callback that returns at once.
 const DISPATCH_NANOS: u64 = 15;
 
-/// A measurement above this was interrupted by something else: the thread had lost its processor.
+/// A measurement above this was interrupted by something else (the thread had lost its processor), or is of a callback
+/// that is not like the others: it stands for itself only.
+const USUAL: Duration = Duration::from_micros(100);
+/// It counts for no more than this.
 const MOST: Duration = Duration::from_millis(10);
 
 /// The sums of all threads.
@@ -66,9 +69,11 @@ impl Timer {
     /// At the end of a callback that is measured.
     #[cold]
     pub fn stop(&mut self, started: Instant, overhead: &Overhead) {
-        let nanos = started.elapsed().min(MOST).as_nanos() as u64;
+        let took = started.elapsed();
+        let stands_for = if took > USUAL { 1 } else { u64::from(self.distance) };
+        let nanos = took.min(MOST).as_nanos() as u64;
         overhead.events.fetch_add(u64::from(self.distance), Ordering::Relaxed);
-        overhead.nanos.fetch_add(nanos * u64::from(self.distance), Ordering::Relaxed);
+        overhead.nanos.fetch_add(nanos * stands_for, Ordering::Relaxed);
         // Xorshift: enough to be irregular.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 17;
