@@ -141,11 +141,21 @@ def test_tables_show_their_columns_in_order_and_their_index(record: Record, writ
             "pd.DataFrame({'o': [Trap(), None]}, dtype=object)": frame
             + "2 rows × 1 columns {'o': object [<__main__.Trap>, None]}, index range(0, 2)",
             "pd.DataFrame()": frame + "0 rows × 0 columns {}, index range(0, 0)",
+            "pd.Series(range(100), name='n')": "pandas.Series: "
+            + "'n' int64 [0, 1, 2, 3, 4, 5, … +94 more], index range(0, 100)",
+            "pd.Series([1.5], index=['k'])": "pandas.Series: float64 [1.5], index StringArray ['k']",
             "pd.Index([3, 1])": "pandas.Index: int64 [3, 1]",
             "pd.RangeIndex(0, 10, 3)": "pandas.RangeIndex: range(0, 10, 3)",
             "pd.Timestamp('2024-01-02T03:04')": "pandas.Timestamp: 2024-01-02T03:04:00",
         },
     )
+
+
+def test_texts_that_only_code_can_read_are_named_by_their_type(record: Record, write: Write) -> None:
+    frame = "pandas.DataFrame: 2 rows × 2 columns "
+    expression = "(pd.set_option('mode.string_storage', 'pyarrow'), pd.DataFrame({'a': [1, 2], 's': ['x', 'y']}))[1]"
+    shown = "{column 0: int64 [1, 2], column 1: ArrowStringArray …}, index range(0, 2)"
+    check(record, write, {expression: frame + shown})
 
 
 def test_what_is_shown_of_a_table_is_as_it_is_at_each_step(record: Record, write: Write) -> None:
