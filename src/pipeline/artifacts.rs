@@ -243,6 +243,7 @@ pub(super) fn conclude(
     }
     if stats.lost > 0 {
         merged.insert("lost_events".to_owned(), json!(stats.lost));
+        merged.insert("losses".to_owned(), json!(stats.losses));
     }
     let state = if outcome.failure.is_some() { RecordingState::Failed } else { RecordingState::Complete };
     // Usually there is but one; a writer that failed may not have come to the end of an earlier one.

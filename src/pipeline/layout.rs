@@ -122,14 +122,29 @@ pub enum LossCause {
     QueueFull = 0,
     /// The recorder failed on these events.
     RecorderError = 1,
+    /// A worker had failed, mostly because of the disk: these came before their thread knew of it.
+    RecordingFailed = 2,
 }
 
 impl LossCause {
+    /// All causes, each at its byte.
+    pub const ALL: [Self; 3] = [Self::QueueFull, Self::RecorderError, Self::RecordingFailed];
+
+    /// What people are told.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::QueueFull => "the queue was full; the trace says where",
+            Self::RecorderError => "the recorder failed on them",
+            Self::RecordingFailed => "the recording had failed",
+        }
+    }
+
     /// The name used in metadata and events.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::QueueFull => "queue_full",
             Self::RecorderError => "recorder_error",
+            Self::RecordingFailed => "recording_failed",
         }
     }
 
@@ -138,6 +153,7 @@ impl LossCause {
         match byte {
             0 => Some(Self::QueueFull),
             1 => Some(Self::RecorderError),
+            2 => Some(Self::RecordingFailed),
             _ => None,
         }
     }

@@ -23,6 +23,7 @@ pub(crate) mod event_file;
 pub mod layout;
 mod lifecycle;
 pub mod limits;
+pub mod losses;
 mod messages;
 pub mod model;
 pub mod part;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use serde::Serialize;
 
 use super::encoder::EventCounts;
+use super::losses::{LossCounts, Losses};
 use super::part::{Part, PartSummary};
 use super::ring::{RingMeter, RingStats};
 use super::stream::StreamShared;
@@ -31,6 +32,8 @@ pub struct PipelineStats {
     pub worker_lag_micros: u64,
     /// Events dropped because there was no room.
     pub lost: u64,
+    /// The same by cause.
+    pub losses: LossCounts,
     /// The streams that have events in the part being recorded, in the order of their ids.
     pub streams: Vec<StreamSummary>,
     /// The parts that have ended, the latest of them; empty for a recording in one part.
@@ -50,6 +53,9 @@ pub struct StreamSummary {
     /// Its trace's directory, relative to that of its part; `.` for the first.
     pub directory: String,
     pub bytes_on_disk: u64,
+    /// Events that were lost, by cause, if there are any.
+    #[serde(skip_serializing_if = "LossCounts::is_empty")]
+    pub losses: LossCounts,
     pub counts: EventCounts,
 }
 
@@ -99,6 +105,7 @@ impl StreamMeter {
             native_id: self.shared.info.native_id,
             directory: directory.clone(),
             bytes_on_disk: self.bytes_on_disk.load(Ordering::Relaxed),
+            losses: self.shared.lost.counts(),
             counts: *lock(&self.counts),
         })
     }
@@ -116,7 +123,7 @@ pub(super) struct Meters {
     /// Number of the part that is being encoded.
     pub part: AtomicU32,
     /// Losses of streams that are no longer in `streams`.
-    pub lost: AtomicU64,
+    pub lost: Losses,
     /// Events and bytes of the parts that have ended.
     ended_events: AtomicU64,
     ended_bytes: AtomicU64,
@@ -135,7 +142,7 @@ impl Meters {
         streams.retain(|other| !Arc::ptr_eq(other, meter));
         if !streams.iter().any(|other| Arc::ptr_eq(&other.shared, &meter.shared)) {
             // Taken out there: the stream may come back in a later part.
-            self.lost.fetch_add(meter.shared.lost.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+            self.lost.add_all(meter.shared.lost.take());
         }
     }
 
@@ -181,7 +188,7 @@ impl Meters {
         let mut stats = PipelineStats {
             bytes_in: self.bytes_in.load(Ordering::Relaxed),
             bytes_encoded: self.bytes_encoded.load(Ordering::Relaxed),
-            lost: self.lost.load(Ordering::Relaxed),
+            losses: self.lost.counts(),
             queue_depth,
             queue_capacity,
             worker_lag_micros: if queue_depth == 0 { 0 } else { self.lag_micros.load(Ordering::Relaxed) },
@@ -191,7 +198,7 @@ impl Meters {
         stats.bytes_on_disk = self.ended_bytes.load(Ordering::Relaxed);
         stats.parts = lock(&self.parts).clone();
         for meter in self.streams() {
-            stats.lost += meter.shared.lost.load(Ordering::Relaxed);
+            stats.losses += meter.shared.lost.counts();
             let counts = *lock(&meter.counts);
             stats.events += counts.steps + counts.calls + counts.returns + counts.values + counts.io;
             if let Some(summary) = meter.summary() {
@@ -199,6 +206,7 @@ impl Meters {
                 stats.streams.push(summary);
             }
         }
+        stats.lost = stats.losses.total();
         stats
     }
 }

@@ -8,12 +8,13 @@
 //! - Memory: at most one open chunk per stream, plus the channel's capacity in sealed ones.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
+use super::losses::Losses;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
 
 /// A fresh stream starts with a chunk this small, so that thousands of short-lived threads stay cheap;
@@ -39,8 +40,8 @@ pub struct StreamShared {
     pub(super) open: ArcSwapOption<Chunk>,
     /// The producer is gone; what is published is all there will be.
     pub(super) closed: AtomicBool,
-    /// Events dropped because there was no room.
-    pub lost: AtomicU64,
+    /// Events that were lost, and why.
+    pub lost: Losses,
 }
 
 /// A full chunk on its way to the encoder.
@@ -92,7 +93,7 @@ impl StreamProducer {
             info,
             open: ArcSwapOption::empty(),
             closed: AtomicBool::new(false),
-            lost: AtomicU64::new(0),
+            lost: Losses::default(),
         });
         Self { shared, writer: None, pending: None, sealed, free, batch_bytes, next_sequence: 0, ended: false }
     }

@@ -10,7 +10,6 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::errors::RecorderError;
@@ -84,6 +83,8 @@ pub struct ThreadRecorder {
     kept_floor: usize,
     /// Events lost since then.
     lost_events: u64,
+    /// How many of them because the recorder failed on them.
+    failed_events: u64,
     /// The frames that ran already when this thread's first event came have been entered.
     joined: bool,
     /// The epoch of the session that the stack belongs to.
@@ -135,6 +136,7 @@ impl ThreadRecorder {
             published_depth: 0,
             kept_floor: 0,
             lost_events: 0,
+            failed_events: 0,
             joined: shared.entries.is_some(),
             epoch: shared.state.epoch(),
             timer: Timer::default(),
@@ -358,7 +360,8 @@ impl ThreadRecorder {
 
     /// Forgets what was composed for an event that failed; the stack stays as the encoder knows it.
     pub fn abandon_event(&mut self) {
-        self.mark_loss();
+        self.failed_events += 1;
+        self.mark_loss(LossCause::RecorderError);
     }
 
     /// Closes every frame of the stack.
@@ -405,10 +408,15 @@ impl ThreadRecorder {
         }
         match result {
             Pushed::Stored => self.published(),
-            Pushed::NoRoom => self.mark_loss(),
-            Pushed::Ended => {
-                self.mark_loss();
+            _ if self.shared.pipeline.has_failed() => {
+                self.mark_loss(LossCause::RecordingFailed);
                 // The pipeline has ended by itself.
+                self.shared.state.end();
+            }
+            Pushed::NoRoom => self.mark_loss(LossCause::QueueFull),
+            Pushed::Ended => {
+                // A limit was reached: what comes behind it is not lost, nobody wanted it.
+                self.out.clear();
                 self.shared.state.end();
             }
         }
@@ -426,9 +434,9 @@ impl ThreadRecorder {
         self.kept_floor = self.published_depth;
     }
 
-    fn mark_loss(&mut self) {
+    fn mark_loss(&mut self, cause: LossCause) {
         self.out.clear();
-        self.producer.shared().lost.fetch_add(1, Ordering::Relaxed);
+        self.producer.shared().lost.add(cause, 1);
         self.lost_events += 1;
     }
 
@@ -451,9 +459,14 @@ impl ThreadRecorder {
     #[cold]
     fn send_stack_again(&mut self) {
         let mut records = Vec::new();
-        records.put_u8(record::LOST);
-        records.put_u8(LossCause::QueueFull as u8);
-        records.put_u64(self.lost_events);
+        let full = self.lost_events - self.failed_events;
+        for (cause, count) in [(LossCause::QueueFull, full), (LossCause::RecorderError, self.failed_events)] {
+            if count > 0 {
+                records.put_u8(record::LOST);
+                records.put_u8(cause as u8);
+                records.put_u64(count);
+            }
+        }
         for _ in self.kept_floor..self.published_depth {
             records.put_u8(record::RETURN);
             records.put_u8(tag::NONE);
@@ -466,6 +479,7 @@ impl ThreadRecorder {
             return;
         }
         self.lost_events = 0;
+        self.failed_events = 0;
         self.published();
         for cache in &mut self.slots {
             cache.invalidate();

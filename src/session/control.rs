@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use super::active;
 use crate::errors::RecorderResult;
 use crate::logging;
+use crate::pipeline::layout::LossCause;
 use crate::pipeline::worker_time;
 use crate::runtime::tracer::RuntimeTracer;
 
@@ -203,6 +204,8 @@ pub(super) fn stats_now() -> Option<Value> {
         () if control.paused.load(Ordering::Acquire) => "paused",
         () => "recording",
     };
+    let mut lost = json!(pipeline.losses);
+    lost["queue_full"] = json!(pipeline.losses.of(LossCause::QueueFull));
     let mut stats = json!({
         "state": state,
         "directory": out_dir.to_string_lossy(),
@@ -217,7 +220,7 @@ pub(super) fn stats_now() -> Option<Value> {
         "queue_depth": pipeline.queue_depth,
         "queue_capacity": pipeline.queue_capacity,
         "worker_lag_s": pipeline.worker_lag_micros as f64 / 1e6,
-        "lost": {"queue_full": pipeline.lost},
+        "lost": lost,
         "threads": pipeline.streams.len(),
         "overhead": {
             "callbacks": shared.overhead.events(),

@@ -16,9 +16,10 @@ use crate::errors::RecorderResult;
 use crate::ffi;
 use crate::logging;
 use crate::monitoring::install;
+use crate::pipeline::losses::LossCounts;
 use crate::pipeline::model::{Exit, TraceFormat};
 use crate::pipeline::tables::Tables;
-use crate::pipeline::{Pipeline, PipelineConfig, StopReport};
+use crate::pipeline::{Pipeline, PipelineConfig};
 use crate::policy;
 use crate::policy::model::{OnFull, RecorderPolicy, SamplingMode};
 use crate::runtime::activation::ActivationGate;
@@ -375,7 +376,7 @@ fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>, waiting: Wa
     let last = Final { shared: Arc::clone(shared), filters: Arc::clone(&session.filters) };
     let metadata = last.metadata(exit_code);
     let stopped = waiting.run(py, || shared.pipeline.stop(exit, metadata));
-    tell_of_losses(&stopped);
+    tell_of_losses(&shared.pipeline.stats().losses);
     on_finish_error(session, stopped.map(drop))?;
     on_finish_error(session, injected)?;
     uninstalled?;
@@ -387,14 +388,11 @@ fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>, waiting: Wa
 }
 
 /// Says on stderr that a trace has gaps, whatever the log lets pass: who looks at it has to know.
-fn tell_of_losses(stopped: &RecorderResult<StopReport>) {
-    if let Ok(report) = stopped
-        && report.stats.lost > 0
-    {
-        logging::tell(&format!(
-            "codetracer-python-recorder: {} events were lost because the queue was full; the trace says where",
-            report.stats.lost
-        ));
+fn tell_of_losses(losses: &LossCounts) {
+    for (cause, count) in losses.causes() {
+        logging::metrics::global().dropped(cause, count);
+        let reason = cause.explanation();
+        logging::tell(&format!("codetracer-python-recorder: {count} events were lost because {reason}"));
     }
 }
 

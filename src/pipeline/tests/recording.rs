@@ -282,7 +282,7 @@ fn stats_follow_a_running_recording() {
     let pipeline = spawn(config(dir.path(), TraceFormat::Binary));
     let mut counter = Counter::start(&pipeline, "MainThread");
     counter.steps(100);
-    counter.producer.shared().lost.fetch_add(4, Ordering::Relaxed);
+    counter.producer.shared().lost.add(crate::pipeline::layout::LossCause::RecorderError, 4);
     pipeline.flush().unwrap();
     let stats = pipeline.stats();
     assert_eq!((stats.lost, stats.streams[0].counts.values), (4, 100));
@@ -292,4 +292,6 @@ fn stats_follow_a_running_recording() {
     pipeline.stop(Exit::Code(0), Map::new()).unwrap();
     let metadata = json(&dir.path().join("trace_metadata.json"));
     assert_eq!(metadata["lost_events"], Value::from(4));
+    assert_eq!(metadata["losses"], value!({"recorder_error": 4}));
+    assert_eq!(metadata["streams"][0]["losses"], value!({"recorder_error": 4}));
 }
