@@ -72,5 +72,4 @@ def test_the_callback_bench_tells_what_a_step_costs_by_what_its_frame_holds(tmp_
     assert list(report)[: len(shapes)] == shapes
     for name, row in report.items():
         assert f"| {name} |" in table
-        assert 0 < row["plain"] < row["recorded"], (name, row)
-        assert row["floor"] < row["recorded"], (name, row)
+        assert 0 < row["plain"] < row["floor"] < row["recorded"], (name, row)
