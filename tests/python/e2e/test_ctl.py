@@ -174,7 +174,7 @@ import os, socket
 os.setgid({NOBODY}); os.setuid({NOBODY})
 connection = socket.socket(socket.AF_UNIX)
 connection.connect({str(path)!r})
-connection.sendall(b'{{"version": 1, "command": "status"}}\\n')
+# Refused before a word was said: whoever speaks first may find the connection closed.
 print(connection.makefile().readline())
 """
     done = subprocess.run(

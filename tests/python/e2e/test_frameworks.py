@@ -52,7 +52,7 @@ UNITTEST_FILE = """
 """
 ASYNCIO = ["-o", "asyncio_mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
 WITH_ASYNCIO = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:hypothesispytest", "--color=no"]
-WITHOUT_PLUGINS = [*WITH_ASYNCIO, "-p", "no:asyncio"]
+WITHOUT_PLUGINS = [*WITH_ASYNCIO, "-p", "no:asyncio", "-p", "no:anyio"]
 
 
 def without_times(text: str) -> list[str]:
