@@ -143,6 +143,18 @@ fn a_declared_name_hides_behind_an_equal_one() {
 }
 
 #[test]
+fn a_name_that_is_declared_again_after_a_loss_keeps_its_slot() {
+    let declare = [&[record::DECLARE][..], &3u16.to_le_bytes(), &[1, 0, b'x']].concat();
+    let set = |i: i64| [&[record::SET, 3, 0, value::INT][..], &i.to_le_bytes()].concat();
+    let step = [record::STEP, 1, 0, 0, 0].to_vec();
+    let records = after_call(&[&declare, &set(1), &step, &declare, &step, &set(2), &step].map(|it| &it[..]).concat());
+    let (out, _) = encode_all(TraceFormat::Json, &records, Exit::Unknown);
+    let lines: Vec<_> = parse_json(&out).iter().map(line).collect();
+    let shown: Vec<_> = lines.iter().filter(|line| line.starts_with("value")).collect();
+    assert_eq!(shown, ["value 0=1", "value 0=1", "value 0=2"]);
+}
+
+#[test]
 fn functions_are_told_apart_by_path_line_and_name() {
     // Codes 1 and 3 are one function, code 2 is another of the same name and line.
     let ops: Vec<Op> = [1, 2, 3].into_iter().flat_map(|code| [Op::Call(code), Op::CallEnd]).collect();
@@ -216,7 +228,8 @@ fn after_call(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn records_that_make_no_sense_where_they_stand_are_malformed() {
     let set = |slot: u16, value: &[u8]| [&[record::SET][..], &slot.to_le_bytes(), value].concat();
-    let declare = |slot: u16| [&[record::DECLARE][..], &slot.to_le_bytes(), &[1, 0, b'x']].concat();
+    let declare_as = |slot: u16, name: u8| [&[record::DECLARE][..], &slot.to_le_bytes(), &[1, 0, name]].concat();
+    let declare = |slot: u16| declare_as(slot, b'x');
     let none = &[value::NONE][..];
     let unknown_type = [value::RAW, 99, 0, 0, 0, 0, 0, 0, 0];
     let too_many = [value::SEQ, 6, 0, 0, 0, 255, 255, 255, 255, value::NONE];
@@ -233,7 +246,7 @@ fn records_that_make_no_sense_where_they_stand_are_malformed() {
         ("an undeclared slot", after_call(&set(3, none))),
         ("a hole between declared slots", after_call(&[declare(9), set(8, none)].concat())),
         ("a new name for a fixed slot", after_call(&declare(2))),
-        ("a new name for a slot in use", after_call(&[declare(3), set(3, none), declare(3)].concat())),
+        ("a new name for a slot in use", after_call(&[declare(3), set(3, none), declare_as(3, b'y')].concat())),
         ("an unset slot that does not exist", after_call(&[record::UNSET, 9, 0])),
         ("an unknown value", after_call(&set(0, &[0x1f]))),
         ("an unknown type", after_call(&set(0, &unknown_type))),

@@ -186,8 +186,9 @@ impl<C: EventCodec> RecordEncoder<C> {
         let code = self.definitions.code(frame.code);
         let dynamic = slot.checked_sub(code.fixed_slots()).ok_or(Malformed)?;
         if !frame.fragment(slot).is_empty() {
-            // A value must not change its name under way.
-            return Err(Malformed);
+            // A thread that lost events names its variables again. A value must not change its name under way.
+            let same = Some(self.definitions.variable(name, out));
+            return if frame.dynamic.get(dynamic) == Some(&same) { Ok(()) } else { Err(Malformed) };
         }
         let is_fixed_name = self.definitions.code_info(code.id)?.variables.iter().any(|fixed| fixed == name);
         let variable_id = self.definitions.variable(name, out);
