@@ -32,6 +32,8 @@ pub mod cpu;
 #[cfg(target_os = "linux")]
 pub mod direct;
 pub mod disk;
+#[cfg(target_os = "linux")]
+mod disposition;
 pub mod entries;
 pub mod frame;
 pub mod guards;

@@ -3,92 +3,70 @@
 //! Invariants:
 //! - Only a signal that has its default action gets a handler; one that the program sets later replaces ours, until it
 //!   gives the signal its default action back (servers do, to end by the signal they have handled): see [`watch_again`].
-//! - The handler does nothing but remember the signal and wake a thread (`sem_post` is safe in a handler). After the
+//! - The handler does nothing but remember the signal and wake a thread (see [`super::disposition`]). After the
 //!   recording is finished the signal gets its default action back and is sent again: the process ends by it as it
 //!   would have.
 //! - A forked child without a recording of its own, which has no such thread, ends at once.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
+
+use super::disposition::{Wake, action, has_handler, set_default, set_handler};
 
 /// Signals that ask a program to end.
 const SIGNALS: [(libc::c_int, &str); 3] =
     [(libc::SIGTERM, "SIGTERM"), (libc::SIGHUP, "SIGHUP"), (libc::SIGINT, "SIGINT")];
 
-/// The process that has a thread to be woken; 0 for none.
-static OWNER: AtomicU32 = AtomicU32::new(0);
+static WAKE: Wake = Wake::new();
 /// The signal that came.
 static CAME: AtomicI32 = AtomicI32::new(0);
-static STOPPED: AtomicBool = AtomicBool::new(false);
-
-struct Semaphore(std::cell::UnsafeCell<std::mem::MaybeUninit<libc::sem_t>>);
-// SAFETY: a semaphore is made to be shared; it is initialised before a handler or a thread uses it.
-unsafe impl Sync for Semaphore {}
-static WAKE: Semaphore = Semaphore(std::cell::UnsafeCell::new(std::mem::MaybeUninit::uninit()));
 
 /// Gives every signal of [`SIGNALS`] that has its default action (or a handler of ours, inherited by a fork) a handler
 /// that wakes [`wait`]. One caller at a time, with nobody in [`wait`].
 pub fn watch() {
-    STOPPED.store(false, Ordering::Relaxed);
     CAME.store(0, Ordering::Relaxed);
-    // SAFETY: nobody uses the semaphore now: there is no waiting thread, and no handler posts while OWNER is 0 or
-    // another process.
-    unsafe { libc::sem_init(WAKE.0.get().cast(), 0, 0) };
-    OWNER.store(std::process::id(), Ordering::Release);
+    WAKE.begin();
     take_defaults();
 }
 
 /// As [`watch`], for signals that have got their default action since; does nothing in a process without a watch.
 fn watch_again() {
-    if OWNER.load(Ordering::Acquire) == std::process::id() {
+    if WAKE.is_ours() {
         take_defaults();
     }
 }
 
 fn take_defaults() {
     for (signal, _) in SIGNALS {
-        if action(signal).is_some_and(|handler| handler == libc::SIG_DFL) {
-            // SAFETY: an all-zero sigaction is valid; the handler is async-signal-safe.
-            unsafe {
-                let mut new: libc::sigaction = std::mem::zeroed();
-                new.sa_sigaction = handler as *const () as libc::sighandler_t;
-                new.sa_flags = libc::SA_RESTART;
-                libc::sigemptyset(&raw mut new.sa_mask);
-                libc::sigaction(signal, &raw const new, std::ptr::null_mut());
-            }
+        if action(signal) == Some(libc::SIG_DFL) {
+            set_handler(signal, handler);
         }
     }
 }
 
 /// Gives the signals that still have our handler their default action back and ends [`wait`].
 pub fn unwatch() {
-    OWNER.store(0, Ordering::Release);
+    WAKE.disown();
     for (signal, _) in SIGNALS {
-        if action(signal) == Some(handler as *const () as libc::sighandler_t) {
+        if has_handler(signal, handler) {
             set_default(signal);
         }
     }
-    STOPPED.store(true, Ordering::Release);
-    // SAFETY: `watch` came before.
-    unsafe { libc::sem_post(WAKE.0.get().cast()) };
+    WAKE.end();
 }
 
 /// Waits for one of the signals, and returns its name; `None` after [`unwatch`].
 pub fn wait() -> Option<&'static str> {
-    loop {
-        // SAFETY: the semaphore was initialised by `watch`. Interruptions are looked at like wake-ups.
-        unsafe { libc::sem_wait(WAKE.0.get().cast()) };
-        if STOPPED.load(Ordering::Acquire) {
-            return None;
-        }
+    while WAKE.wait() {
         let came = CAME.load(Ordering::Acquire);
         if let Some((_, name)) = SIGNALS.iter().find(|(signal, _)| *signal == came) {
             return Some(name);
         }
     }
+    None
 }
 
 /// Ends the process by the signal that came, as if nobody had watched.
@@ -100,20 +78,8 @@ pub fn proceed() {
 }
 
 extern "C" fn handler(signal: libc::c_int) {
-    // SAFETY: only async-signal-safe functions, and atomics. errno is put back.
-    unsafe {
-        let errno = *libc::__errno_location();
-        if OWNER.load(Ordering::Acquire) == libc::getpid() as u32 {
-            if CAME.swap(signal, Ordering::AcqRel) == 0 {
-                libc::sem_post(WAKE.0.get().cast());
-            }
-        } else {
-            // Blocked while the handler runs; delivered, with the default action, right after.
-            set_default(signal);
-            libc::raise(signal);
-        }
-        *libc::__errno_location() = errno;
-    }
+    // The first one only.
+    WAKE.handle(signal, || CAME.swap(signal, Ordering::AcqRel) == 0);
 }
 
 /// The convention of `_signal.signal`.
@@ -127,8 +93,8 @@ static SET_HANDLER: OnceLock<Function> = OnceLock::new();
 /// # Errors
 /// A text that says why it cannot be done; then nothing is changed.
 pub fn follow_changes(py: Python<'_>) -> Result<(), String> {
-    let replacement = ffi::PyMethodDefPointer { PyCFunctionFast: set_handler };
-    // SAFETY: the flag is the convention of `set_handler`, and so of the original.
+    let replacement = ffi::PyMethodDefPointer { PyCFunctionFast: signal_signal };
+    // SAFETY: the flag is the convention of `signal_signal`, and so of the original.
     let original = unsafe {
         super::builtin::redirect(py, "_signal", "signal", ffi::METH_FASTCALL, replacement)
             .map(|found| found.PyCFunctionFast)?
@@ -137,7 +103,11 @@ pub fn follow_changes(py: Python<'_>) -> Result<(), String> {
     SET_HANDLER.set(original).map_err(|_| "signal.signal is followed already".to_owned())
 }
 
-unsafe extern "C" fn set_handler(module: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+unsafe extern "C" fn signal_signal(
+    module: *mut PyObject,
+    args: *mut *mut PyObject,
+    count: Py_ssize_t,
+) -> *mut PyObject {
     // SAFETY: CPython calls this under the convention of the definition, with the GIL held and valid arguments, which
     // are passed on as they came.
     unsafe {
@@ -151,23 +121,5 @@ unsafe extern "C" fn set_handler(module: *mut PyObject, args: *mut *mut PyObject
             watch_again();
         }
         result
-    }
-}
-
-fn action(signal: libc::c_int) -> Option<libc::sighandler_t> {
-    let mut current = std::mem::MaybeUninit::<libc::sigaction>::uninit();
-    // SAFETY: asks only; the struct is filled when the call returns 0.
-    unsafe {
-        (libc::sigaction(signal, std::ptr::null(), current.as_mut_ptr()) == 0)
-            .then(|| current.assume_init().sa_sigaction)
-    }
-}
-
-fn set_default(signal: libc::c_int) {
-    // SAFETY: an all-zero sigaction with SIG_DFL is valid.
-    unsafe {
-        let mut new: libc::sigaction = std::mem::zeroed();
-        new.sa_sigaction = libc::SIG_DFL;
-        libc::sigaction(signal, &raw const new, std::ptr::null_mut());
     }
 }
