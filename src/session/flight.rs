@@ -43,17 +43,13 @@ fn shared() -> Option<Arc<Shared>> {
 /// # Errors
 /// `ERR_TRACE_MISSING` without a recording, `ERR_INVALID_POLICY_VALUE` if it is no flight recorder, `ERR_IO`.
 pub fn dump(py: Python<'_>, reason: String) -> RecorderResult<PathBuf> {
-    let Some(shared) = shared() else {
-        return Err(crate::usage!(TraceMissing, "nothing to dump: no recording is running"));
-    };
-    py.detach(|| shared.pipeline.dump(DumpRequest { reason, details: Map::new() }))
+    py.detach(|| dump_now(reason))
 }
 
 /// The same, for a thread without the GIL.
 ///
 /// # Errors
 /// As [`dump`].
-#[cfg(target_os = "linux")]
 pub(super) fn dump_now(reason: String) -> RecorderResult<PathBuf> {
     let Some(shared) = shared() else {
         return Err(crate::usage!(TraceMissing, "nothing to dump: no recording is running"));

@@ -210,7 +210,6 @@ fn build_tracer(
         .map_err(|error| crate::bug!(FrameIntrospectionFailed, "cannot read the interpreter's opcodes: {error}"))?;
     let local_events = RuntimeTracer::local_events(py, policy.events.lines)?;
     let call_events = RuntimeTracer::local_events(py, false)?;
-    let exit_events = RuntimeTracer::local_events(py, false)?;
     let tables = Arc::new(Tables::new());
     let target = options
         .activation_path
@@ -271,7 +270,6 @@ fn build_tracer(
         only_calls: AtomicBool::new(false),
         sampling,
         entries,
-        exit_events,
         gate: ActivationGate::new(activation_path, cwd),
         cwd: cwd.to_path_buf(),
         search_path: metadata::search_path(py),

@@ -115,14 +115,12 @@ fn decide_with<'a>(
     let unreadable = |error| crate::bug!(FrameIntrospectionFailed, "cannot read a code object: {error}");
     let names = code.names(py).map_err(unreadable)?;
     let path = absolute(&shared.cwd, Path::new(&names.filename));
-    let activates = shared.gate.is_activated_by(&path);
     let traced = decide_now(py, shared, code, &names, &path, module).map_err(unreadable)?;
     if traced.is_none() {
         shared.stats.scopes_skipped.fetch_add(1, Ordering::Relaxed);
     }
-    let gatekeeper = (activates && traced.is_none()).then(Gatekeeper::default);
-    let traced = traced.map(|traced| Box::new(TracedCode { activates, ..traced }));
-    let entry = CodeEntry { generation: shared.generation, code: code.id(), traced, gatekeeper };
+    let gatekeeper = (traced.is_none() && shared.gate.is_activated_by(&path)).then(Gatekeeper::default);
+    let entry = CodeEntry { generation: shared.generation, code: code.id(), traced: traced.map(Box::new), gatekeeper };
     ffi::remember_code_entry(code, shared.code_slot, Arc::new(entry));
     known_entry(shared, code)
         .ok_or_else(|| Box::new(crate::bug!(FrameIntrospectionFailed, "a code object takes no extra data")))
@@ -145,7 +143,7 @@ pub fn instrument_gatekeeper(
     gatekeeper: &Gatekeeper,
 ) -> Result<(), Box<RecorderError>> {
     gatekeeper.instrumented.store(shared.state.epoch(), Ordering::Relaxed);
-    ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.exit_events)).map_err(Box::new)
+    ffi::attached(|py| crate::monitoring::install::instrument(py, code, shared.call_events)).map_err(Box::new)
 }
 
 /// The local events of this code object are those of this epoch.
@@ -260,7 +258,7 @@ fn decide_now(
         no_globals: AtomicU64::new(0),
         namespace,
         module: if namespace == Namespace::Module { module } else { None },
-        activates: false,
+        activates: shared.gate.is_activated_by(path),
         is_entry,
         return_action: resolution.return_action(),
         resolution,

@@ -54,8 +54,6 @@ pub struct Shared {
     pub sampling: Option<Arc<SamplingLog>>,
     /// Which calls are sampled, if sampling goes by them.
     pub entries: Option<Entries>,
-    /// Those of them that say that a frame is left.
-    pub exit_events: EventSet,
     pub gate: ActivationGate,
     /// Directory that relative file names are relative to.
     pub cwd: PathBuf,
