@@ -5,11 +5,13 @@
 //!   [`release`] when the code object dies, and [`set`] releases what it replaces.
 //! - Reading and writing happen with the GIL held.
 
-use std::ffi::c_void;
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::ffi::{CStr, c_void};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
+use pyo3::prelude::*;
 
 use super::object::Obj;
 use crate::errors::RecorderResult;
@@ -70,6 +72,41 @@ pub unsafe fn set(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t, entry: Arc<Co
             // Out of memory: without a slot the next event decides again.
             ffi::PyErr_Clear();
             drop(Arc::from_raw(raw));
+        }
+    }
+}
+
+/// An attribute of code objects, its name interned at the first use and kept for the life of the process.
+///
+/// `pyo3::intern!` does the same but gives up the GIL at the first use, which no callback may do.
+#[derive(Debug)]
+pub struct CodeAttribute {
+    name: &'static CStr,
+    interned: AtomicPtr<ffi::PyObject>,
+}
+
+impl CodeAttribute {
+    pub const fn new(name: &'static CStr) -> Self {
+        Self { name, interned: AtomicPtr::new(ptr::null_mut()) }
+    }
+
+    /// Its value for the code object `code`.
+    ///
+    /// # Errors
+    /// `MemoryError`, or `AttributeError` if code objects of this version of CPython have no such attribute.
+    pub fn of<'py>(&self, py: Python<'py>, code: Obj<'_>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: a live code object and the GIL, by `Obj` and `py`; the name is a live string that is never freed, and
+        // the GIL keeps two threads from making it at once.
+        unsafe {
+            let mut name = self.interned.load(Ordering::Relaxed);
+            if name.is_null() {
+                name = ffi::PyUnicode_InternFromString(self.name.as_ptr());
+                if name.is_null() {
+                    return Err(PyErr::fetch(py));
+                }
+                self.interned.store(name, Ordering::Relaxed);
+            }
+            Bound::from_owned_ptr_or_err(py, ffi::PyObject_GetAttr(code.as_ptr(), name))
         }
     }
 }

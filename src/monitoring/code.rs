@@ -4,11 +4,24 @@
 //! - A [`CodeObjectWrapper`] borrows the code object for the length of one callback.
 //! - Reading its attributes goes through CPython's own C getters of an exact `code` object: no Python code runs.
 
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyCode, PyTuple};
 
 use crate::ffi;
+use crate::ffi::code::CodeAttribute;
+
+/// What is read of code objects.
+mod attributes {
+    use crate::ffi::code::CodeAttribute;
+
+    pub static FILENAME: CodeAttribute = CodeAttribute::new(c"co_filename");
+    pub static QUALNAME: CodeAttribute = CodeAttribute::new(c"co_qualname");
+    pub static NAME: CodeAttribute = CodeAttribute::new(c"co_name");
+    pub static FIRST_LINE: CodeAttribute = CodeAttribute::new(c"co_firstlineno");
+    pub static FLAGS: CodeAttribute = CodeAttribute::new(c"co_flags");
+    pub static ARGCOUNT: CodeAttribute = CodeAttribute::new(c"co_argcount");
+    pub static KWONLY_COUNT: CodeAttribute = CodeAttribute::new(c"co_kwonlyargcount");
+}
 
 /// A borrowed code object.
 #[derive(Clone, Copy)]
@@ -61,12 +74,13 @@ impl<'a> CodeObjectWrapper<'a> {
     /// # Errors
     /// Only if memory runs out.
     pub fn names(self, py: Python<'_>) -> PyResult<CodeNames> {
-        let code = ffi::bound(py, self.object);
-        let text = |value: PyResult<Bound<'_, PyAny>>| Ok::<_, PyErr>(ffi::with_obj(&value?, ffi::object::lossy));
+        let text = |attribute: &CodeAttribute| {
+            Ok::<_, PyErr>(ffi::with_obj(&attribute.of(py, self.object)?, ffi::object::lossy))
+        };
         Ok(CodeNames {
-            filename: text(code.getattr(intern!(py, "co_filename")))?,
-            qualname: text(code.getattr(intern!(py, "co_qualname")))?,
-            name: text(code.getattr(intern!(py, "co_name")))?,
+            filename: text(&attributes::FILENAME)?,
+            qualname: text(&attributes::QUALNAME)?,
+            name: text(&attributes::NAME)?,
         })
     }
 
@@ -75,13 +89,13 @@ impl<'a> CodeObjectWrapper<'a> {
     /// # Errors
     /// Only if memory runs out.
     pub fn signature(self, py: Python<'_>) -> PyResult<CodeSignature> {
-        let code = ffi::bound(py, self.object);
-        let first_line: i64 = code.getattr(intern!(py, "co_firstlineno"))?.extract()?;
+        let read = |attribute: &CodeAttribute| attribute.of(py, self.object);
+        let first_line: i64 = read(&attributes::FIRST_LINE)?.extract()?;
         Ok(CodeSignature {
             first_line: first_line.clamp(0, i64::from(u32::MAX)) as u32,
-            flags: code.getattr(intern!(py, "co_flags"))?.extract()?,
-            argcount: code.getattr(intern!(py, "co_argcount"))?.extract()?,
-            kwonly_count: code.getattr(intern!(py, "co_kwonlyargcount"))?.extract()?,
+            flags: read(&attributes::FLAGS)?.extract()?,
+            argcount: read(&attributes::ARGCOUNT)?.extract()?,
+            kwonly_count: read(&attributes::KWONLY_COUNT)?.extract()?,
         })
     }
 

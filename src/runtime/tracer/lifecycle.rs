@@ -106,20 +106,24 @@ impl RuntimeTracer {
     /// # Errors
     /// As [`RuntimeTracer::enroll_running_code`].
     pub fn resume(&self, py: Python<'_>) -> RecorderResult<()> {
-        self.shared.state.resume();
-        if !self.shared.state.is_recording() {
+        let state = &self.shared.state;
+        if state.has_ended() {
             return Ok(());
         }
+        state.next_epoch();
         if self.shared.entries.is_some() {
+            state.resume();
             return install::watch_entries(py);
         }
-        install::arm(py, self.global_events)?;
+        // Paused still, so that no event is recorded before the frames below it are known.
         if !self.shared.gate.is_unconditional() {
             // Closed, so that nothing is instrumented before the count is known.
             self.shared.gate.rebase(0);
             self.shared.gate.rebase(self.enroll_running_code(py)?);
         }
-        self.enroll_running_code(py).map(drop)
+        self.enroll_running_code(py)?;
+        state.resume();
+        install::arm(py, self.global_events)
     }
 
     /// Remembers the failure, switches all events off, and says whether the program shall see it.

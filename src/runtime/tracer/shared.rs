@@ -116,9 +116,8 @@ impl SessionState {
     pub fn pause(&self) {
         self.halted.fetch_or(halt::PAUSED, Ordering::Relaxed);
     }
-    /// Events are recorded again, in a new epoch. With the GIL held, as [`Self::pause`].
+    /// Events are recorded again. With the GIL held, after [`Self::next_epoch`].
     pub fn resume(&self) {
-        self.epoch.fetch_add(1, Ordering::Relaxed);
         self.halted.fetch_and(!halt::PAUSED, Ordering::Relaxed);
     }
     /// What threads know of their stacks, and the events of code objects, is void from here on.
@@ -228,6 +227,8 @@ mod tests {
         let state = SessionState::default();
         state.pause();
         assert!(!state.is_recording() && !state.has_ended());
+        state.next_epoch();
+        assert!(!state.is_recording());
         state.resume();
         assert_eq!((state.is_recording(), state.epoch()), (true, 1));
         state.pause();
