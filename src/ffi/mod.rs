@@ -15,7 +15,7 @@
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
 //! | `relay`, `read_back`, `direct` | output that bypasses these streams |
 //! | `stack` | running code without the recorder's frames below it |
-//! | `signals`, `priority`, `cpu`, `disk`, `termination`, `wake_signal`, `peer` | what is asked of the operating system |
+//! | `signals`, `priority`, `clock`, `cpu`, `disk`, `termination`, `wake_signal`, `peer` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
 //! | `chunk` | a buffer written by one thread and read by another |
 //! | `sequence_compressor` | zstd frames from matches found elsewhere |
@@ -27,6 +27,7 @@ use pyo3::prelude::*;
 mod builtin;
 pub mod c_types;
 pub mod chunk;
+pub mod clock;
 pub mod code;
 pub mod cpu;
 #[cfg(target_os = "linux")]

@@ -13,6 +13,7 @@ use runtime_tracing::TraceLowLevelEvent as Event;
 use super::definitions::Definitions;
 use super::read::{TraceFile, locate, part_directories, thread_directories};
 use super::render::Renderer;
+use super::thread_index::{Line, index_file, read_index};
 use crate::errors::RecorderResult;
 
 /// What to show of a trace.
@@ -66,8 +67,10 @@ pub fn inspect(path: &Path, mode: Mode, out: &mut dyn Write) -> RecorderResult<(
         Mode::Summary => {
             summary(&file, out)?;
             let mut others = thread_directories(path)?;
+            let mut parts = vec![path.to_path_buf()];
             for part in part_directories(path)? {
                 let threads = thread_directories(&part)?;
+                parts.push(part.clone());
                 others.push(part);
                 others.extend(threads);
             }
@@ -75,6 +78,7 @@ pub fn inspect(path: &Path, mode: Mode, out: &mut dyn Write) -> RecorderResult<(
                 written(out.write_all(b"\n"))?;
                 summary(&locate(&other)?, out)?;
             }
+            parts.iter().try_for_each(|part| index_summary(part, out))?;
         }
         Mode::Tree { max_depth, max_calls } => {
             let mut tree = Tree::new(max_depth, max_calls, out);
@@ -114,6 +118,15 @@ fn summary(file: &TraceFile, out: &mut dyn Write) -> RecorderResult<()> {
         written(writeln!(out, "{kind:<14}{count:>12}"))?;
     }
     tell_damage(damage, out)
+}
+
+/// How often the threads of a part took turns, if it has an index.
+fn index_summary(part: &Path, out: &mut dyn Write) -> RecorderResult<()> {
+    let Some(lines) = read_index(part)? else { return Ok(()) };
+    let turns = lines.iter().filter(|line| matches!(line, Ok(Line::Turn { .. }))).count();
+    let threads = lines.iter().filter(|line| matches!(line, Ok(Line::Thread { .. }))).count();
+    let shown = index_file(part);
+    written(writeln!(out, "\n{}\n{:<14}{threads:>12}\n{:<14}{turns:>12}", shown.display(), "threads", "turns"))
 }
 
 /// Prints calls as they come. A call that makes no other call ends in the line it starts.

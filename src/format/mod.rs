@@ -15,6 +15,7 @@ pub mod inspect;
 pub mod read;
 pub mod recover;
 pub mod render;
+pub mod thread_index;
 pub mod verify;
 
 #[cfg(test)]

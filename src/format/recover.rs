@@ -21,6 +21,7 @@ use zeekstd::seek_table::SeekTable;
 use super::definitions::Definitions;
 use super::frames::Frames;
 use super::read::{Container, TraceFile, io_error, locate, part_directories, thread_directories};
+use super::thread_index::mend_index;
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE};
 use crate::pipeline::event_file::{log_frame, seek_table_bytes};
@@ -51,6 +52,7 @@ fn recover_with_threads(path: &Path, done: &mut Vec<String>) -> RecorderResult<(
     for thread in thread_directories(path)? {
         recover_one(&thread, done)?;
     }
+    done.extend(mend_index(path)?);
     mark_recovered(path, done)
 }
 

@@ -4,6 +4,7 @@
 //! - A finding says where (file, event number) and what; no finding means that the trace is complete and loads.
 //! - Threads' traces are checked as traces of their own.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use runtime_tracing::{TraceLowLevelEvent as Event, TypeKind, TypeSpecificInfo, ValueRecord};
@@ -13,6 +14,7 @@ use super::definitions::Definitions;
 use super::inspect::kind_name;
 use super::read::{TraceFile, locate, part_directories, thread_directories};
 use super::recover::unfinished;
+use super::thread_index::{Extent, check_index};
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{METADATA_FILE, PATHS_FILE, RECORDING_FILE};
 
@@ -36,23 +38,30 @@ pub fn verify(path: &Path) -> RecorderResult<Vec<String>> {
 }
 
 fn verify_with_threads(path: &Path) -> RecorderResult<Vec<String>> {
-    let mut findings = verify_one(path)?;
+    let (mut findings, extent) = verify_one(path)?;
+    let mut extents = BTreeMap::from([(".".to_owned(), extent)]);
     if path.is_dir() {
         findings.extend(check_state(path));
     }
     for thread in thread_directories(path)? {
         let name = thread.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        findings.extend(verify_one(&thread)?.into_iter().map(|finding| format!("threads/{name}: {finding}")));
+        let (found, extent) = verify_one(&thread)?;
+        findings.extend(found.into_iter().map(|finding| format!("threads/{name}: {finding}")));
+        extents.insert(format!("threads/{name}"), extent);
+    }
+    if path.is_dir() {
+        let complete = parse(&path.join(RECORDING_FILE)).is_ok_and(|recording| recording["state"] == "complete");
+        findings.extend(check_index(path, &extents, complete)?);
     }
     Ok(findings)
 }
 
-fn verify_one(path: &Path) -> RecorderResult<Vec<String>> {
-    let (mut findings, defined) = check_events(&locate(path)?)?;
+fn verify_one(path: &Path) -> RecorderResult<(Vec<String>, Extent)> {
+    let (mut findings, defined, extent) = check_events(&locate(path)?)?;
     if path.is_dir() {
         findings.extend(check_files(path, &defined.paths));
     }
-    Ok(findings)
+    Ok((findings, extent))
 }
 
 /// How the recording ended, if that is known.
@@ -100,6 +109,8 @@ struct State {
     at: u64,
     calls: u64,
     steps: u64,
+    /// Events that are no definitions.
+    events: u64,
     depth: u64,
     findings: Vec<String>,
 }
@@ -201,18 +212,20 @@ impl State {
             Event::Event(_) => {}
             other => self.find(format_args!("{} is an event that CodeTracer does not take", kind_name(other))),
         }
+        let definition = matches!(event, Event::Path(_) | Event::VariableName(_) | Event::Function(_) | Event::Type(_));
+        self.events += u64::from(!definition);
         self.defined.take(event);
         self.at += 1;
     }
 }
 
-fn check_events(file: &TraceFile) -> RecorderResult<(Vec<String>, Definitions)> {
+fn check_events(file: &TraceFile) -> RecorderResult<(Vec<String>, Definitions, Extent)> {
     let mut state = State::default();
     let damage = file.for_each(|event| {
         state.event(&event);
         Ok(())
     })?;
-    let State { defined, steps, depth, mut findings, .. } = state;
+    let State { defined, steps, events, depth, mut findings, .. } = state;
     if let Some(damage) = damage {
         findings.insert(0, format!("the official reader refuses the file: {damage}"));
     }
@@ -222,5 +235,5 @@ fn check_events(file: &TraceFile) -> RecorderResult<(Vec<String>, Definitions)> 
     if depth > 0 {
         findings.push(format!("{depth} calls never return"));
     }
-    Ok((findings, defined))
+    Ok((findings, defined, Extent { steps, events }))
 }

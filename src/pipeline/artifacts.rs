@@ -21,6 +21,7 @@ use crate::session::processes::{PROCESSES_DIR, is_process_dir};
 use crate::storage::Storage;
 
 use super::config::PipelineConfig;
+use super::index::INDEX_FILE;
 use super::model::TraceFormat;
 use super::part::{PARTS_DIR, Part, PartSummary, is_part_dir};
 use super::stats::{PipelineStats, StreamMeter};
@@ -134,6 +135,8 @@ fn remove_trace(storage: &dyn Storage, dir: &Path) -> RecorderResult<()> {
             storage.remove_file(&path).map_err(|error| file_error("remove", &path, error))?;
         }
     }
+    let index = threads.join(INDEX_FILE);
+    storage.remove_file(&index).map_err(|error| file_error("remove", &index, error))?;
     if !own.is_empty() {
         for emptied in own.iter().copied().chain([&threads]) {
             storage.remove_empty_dir(emptied).map_err(|error| file_error("remove", emptied, error))?;
@@ -338,8 +341,14 @@ mod tests {
     fn an_earlier_recording_goes_and_what_is_not_ours_stays() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path();
-        for ours in ["trace.bin", "trace.json", "trace_paths.json", "threads/01-t/trace.bin", "threads/02-u/trace.json"]
-        {
+        for ours in [
+            "trace.bin",
+            "trace.json",
+            "trace_paths.json",
+            "threads/01-t/trace.bin",
+            "threads/02-u/trace.json",
+            "threads/index.jsonl",
+        ] {
             let path = root.join(ours);
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, "old").unwrap();

@@ -23,6 +23,7 @@ use crate::ffi::chunk::Chunk;
 use super::compressor::CompressorPool;
 use super::config::PipelineConfig;
 use super::encoder::StreamEncoder;
+use super::index::IndexLines;
 use super::limits::LimitWatch;
 use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork, with_content};
 use super::model::Exit;
@@ -35,6 +36,7 @@ use super::supervisor::{PATIENCE, Supervisor};
 use super::tables::Tables;
 
 mod finish;
+mod index;
 mod parts;
 mod ring;
 mod samples;
@@ -84,6 +86,8 @@ struct Stream {
     buffer: Option<SegmentBuffer>,
     /// Some segment was cut.
     cut: bool,
+    /// The index of this part knows it.
+    introduced: bool,
     /// Paths the writer knows.
     paths_sent: usize,
 }
@@ -109,6 +113,7 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         watch: LimitWatch::new(parts.config.limits.clone()),
         parts,
         streams: BTreeMap::new(),
+        index: IndexLines::default(),
         next_ordinal: 0,
         buffers_made: 0,
         unmarked: false,
@@ -174,6 +179,7 @@ struct Encoding {
     part: Arc<Part>,
     watch: LimitWatch,
     streams: BTreeMap<u32, Stream>,
+    index: IndexLines,
     next_ordinal: u64,
     buffers_made: usize,
     /// Segments were cut since the last mark.
@@ -257,7 +263,16 @@ impl Encoding {
             self.parts.meters.add(Arc::clone(&meter));
         }
         self.new_streams += 1;
-        let stream = Stream { meter, encoder, expected: 0, consumed: 0, buffer: None, cut: false, paths_sent: 0 };
+        let stream = Stream {
+            meter,
+            encoder,
+            expected: 0,
+            consumed: 0,
+            buffer: None,
+            cut: false,
+            introduced: false,
+            paths_sent: 0,
+        };
         self.streams.insert(id, stream);
     }
 
@@ -313,7 +328,7 @@ impl Encoding {
     fn encode(&mut self, id: u32, mut rest: &[u8]) -> RecorderResult<()> {
         let limit = self.parts.config.segment_bytes;
         while !rest.is_empty() {
-            if self.parts.config.marked_samples && self.take_mark(&mut rest)? {
+            if self.parts.config.marked_samples && self.take_mark(id, &mut rest)? {
                 continue;
             }
             if !self.make_room_for_steps()? {
@@ -346,6 +361,7 @@ impl Encoding {
             let made = buffer.content.len() - before;
             self.parts.meters.bytes_encoded.fetch_add(made as u64, Ordering::Relaxed);
             rest = &rest[taken..];
+            self.note_turns(id);
             if full {
                 self.cut(id);
                 self.watch_the_size()?;
@@ -475,6 +491,7 @@ impl Encoding {
             self.pull(inbox)?;
         }
         self.cut_all();
+        self.pass_index();
         self.mark(reply, self.parts.config.durable);
         Ok(())
     }
@@ -499,6 +516,7 @@ impl Encoding {
         }
         self.watch_the_size()?;
         self.cut_all();
+        self.pass_index();
         if self.unmarked {
             let (reply, answer) = flume::bounded(1);
             self.mark(reply, false);

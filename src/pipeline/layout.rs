@@ -26,6 +26,7 @@
 //! | `EVENT` | kind u8, len u32, metadata, len u32, content | a `runtime_tracing` event, kind as `EventLogKind` |
 //! | `SAMPLE_BEGIN` | id u64, len u32, JSON | a sample begins; what its part's metadata say of it |
 //! | `SAMPLE_END` | id u64 | it is over |
+//! | `TURN` | number u64, nanoseconds u64 | another thread recorded before this: see [`super::turns`] |
 //!
 //! | value | fields after the tag |
 //! |---|---|
@@ -54,6 +55,7 @@ pub mod record {
     pub const EVENT: u8 = 0x0c;
     pub const SAMPLE_BEGIN: u8 = 0x0d;
     pub const SAMPLE_END: u8 = 0x0e;
+    pub const TURN: u8 = 0x0f;
 }
 
 /// Value tags; see the table in the module docs.

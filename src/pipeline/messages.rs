@@ -155,6 +155,11 @@ pub(super) struct Segment {
 #[derive(Debug)]
 pub(super) enum WriterWork {
     Segment(Box<Segment>),
+    /// Lines of a part's index.
+    Index {
+        part: Arc<Part>,
+        lines: String,
+    },
     /// No more parts of this stream will come.
     Finish(Arc<StreamMeter>),
     /// All streams have left this part: it is complete. Then answer, if somebody asked for it.

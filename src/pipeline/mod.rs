@@ -20,6 +20,7 @@ pub mod config;
 pub mod encoder;
 mod encoder_actor;
 pub(crate) mod event_file;
+pub mod index;
 pub mod layout;
 mod lifecycle;
 pub mod limits;
@@ -34,6 +35,7 @@ pub mod stream;
 pub mod supervisor;
 pub mod tables;
 mod tap;
+pub mod turns;
 pub mod worker_time;
 mod writer;
 
@@ -50,6 +52,7 @@ use model::Exit;
 use ring::dump::DumpRequest;
 use spawn::Handles;
 use tables::Tables;
+use turns::Turns;
 
 /// How much longer than the workers' own deadlines a caller waits before it gives up on the lifecycle itself.
 const CALLER_GRACE: Duration = Duration::from_secs(5);
@@ -66,6 +69,7 @@ pub struct Pipeline {
     handles: Handles,
     config: Arc<PipelineConfig>,
     next_stream: AtomicU32,
+    turns: Arc<Turns>,
     /// The process whose threads the workers are.
     owner: u32,
 }
@@ -78,7 +82,8 @@ impl Pipeline {
     pub fn spawn(config: PipelineConfig, tables: Arc<Tables>, storage: Arc<dyn Storage>) -> RecorderResult<Self> {
         let config = Arc::new(config);
         let handles = spawn::spawn(&config, tables, storage)?;
-        Ok(Self { handles, config, next_stream: AtomicU32::new(0), owner: std::process::id() })
+        let turns = Arc::default();
+        Ok(Self { handles, config, next_stream: AtomicU32::new(0), turns, owner: std::process::id() })
     }
 
     /// Opens a stream for the calling thread. The first one is the trace in the out dir itself, the others get
@@ -86,7 +91,8 @@ impl Pipeline {
     pub fn open_stream(&self, info: StreamInfo) -> StreamProducer {
         let id = self.next_stream.fetch_add(1, Ordering::Relaxed);
         let Handles { sealed, free, opened, .. } = &self.handles;
-        let producer = StreamProducer::new(id, info, sealed.clone(), free.clone(), self.config.batch_bytes);
+        let (sealed, free, turns) = (sealed.clone(), free.clone(), Arc::clone(&self.turns));
+        let producer = StreamProducer::new(id, info, sealed, free, turns, self.config.batch_bytes);
         // If the encoder has ended, so will the producer: its first full chunk finds the queue closed.
         let _ = opened.send(Arc::clone(producer.shared()));
         producer
@@ -130,6 +136,7 @@ impl Pipeline {
     pub fn resume(&self, reason: &str, sample: Option<Value>) -> RecorderResult<()> {
         let (reply, answer) = flume::bounded(1);
         let message = LifecycleMessage::Resume { reason: reason.to_owned(), sample, reply };
+        self.turns.forget();
         self.ask(message, &answer, self.config.stop_deadline, "resume")
     }
 

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
@@ -35,6 +35,8 @@ pub(super) struct Part {
     samples: Mutex<Vec<Value>>,
     /// Its directory is there.
     pub created: AtomicBool,
+    /// Size of its index of threads.
+    pub index_bytes: AtomicU64,
 }
 
 impl Part {
@@ -48,6 +50,7 @@ impl Part {
             started: SystemTime::now(),
             samples: Mutex::default(),
             created: AtomicBool::new(true),
+            index_bytes: AtomicU64::new(0),
         }
     }
 
@@ -63,6 +66,7 @@ impl Part {
             started: SystemTime::now(),
             samples: Mutex::new(sample.into_iter().collect()),
             created: AtomicBool::new(false),
+            index_bytes: AtomicU64::new(0),
         }
     }
 

@@ -146,13 +146,14 @@ impl Meters {
         }
     }
 
-    /// Size of a part's events files as far as they are on disk.
+    /// Size of a part's events files and its index, as far as they are on disk.
     pub fn part_bytes(&self, part: &Arc<Part>) -> u64 {
-        lock(&self.streams)
+        let events: u64 = lock(&self.streams)
             .iter()
             .filter(|meter| Arc::ptr_eq(&meter.part, part))
             .map(|meter| meter.bytes_on_disk.load(Ordering::Relaxed))
-            .sum()
+            .sum();
+        events + part.index_bytes.load(Ordering::Relaxed)
     }
 
     /// The streams of a part, in the order of their ids.

@@ -15,6 +15,7 @@ use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::losses::Losses;
+use super::turns::Turns;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
 
 /// A fresh stream starts with a chunk this small, so that thousands of short-lived threads stay cheap;
@@ -73,6 +74,7 @@ pub struct StreamProducer {
     pending: Option<SealedChunk>,
     sealed: Sender<SealedChunk>,
     free: Receiver<Arc<Chunk>>,
+    turns: Arc<Turns>,
     batch_bytes: usize,
     next_sequence: u64,
     /// The pipeline was found to have ended; nothing is stored any more.
@@ -86,6 +88,7 @@ impl StreamProducer {
         info: StreamInfo,
         sealed: Sender<SealedChunk>,
         free: Receiver<Arc<Chunk>>,
+        turns: Arc<Turns>,
         batch_bytes: usize,
     ) -> Self {
         let shared = Arc::new(StreamShared {
@@ -95,7 +98,7 @@ impl StreamProducer {
             closed: AtomicBool::new(false),
             lost: Losses::default(),
         });
-        Self { shared, writer: None, pending: None, sealed, free, batch_bytes, next_sequence: 0, ended: false }
+        Self { shared, writer: None, pending: None, sealed, free, turns, batch_bytes, next_sequence: 0, ended: false }
     }
 
     /// What workers see.
@@ -106,7 +109,8 @@ impl StreamProducer {
     /// Publishes whole records. Constant time, no lock, no allocation except when a chunk is full.
     #[inline]
     pub fn push(&mut self, records: &[u8]) -> Pushed {
-        if let Some(writer) = &mut self.writer
+        if self.turns.is_of(self.shared.id)
+            && let Some(writer) = &mut self.writer
             && writer.append(records)
         {
             return Pushed::Stored;
@@ -116,6 +120,25 @@ impl StreamProducer {
 
     #[cold]
     fn push_slow(&mut self, records: &[u8]) -> Pushed {
+        if self.turns.is_of(self.shared.id) {
+            return self.append_or_seal(records);
+        }
+        let mut turn = Vec::with_capacity(records.len() + 17);
+        turn.extend_from_slice(&self.turns.begin());
+        turn.extend_from_slice(records);
+        let pushed = self.append_or_seal(&turn);
+        if pushed == Pushed::Stored {
+            self.turns.take(self.shared.id);
+        }
+        pushed
+    }
+
+    fn append_or_seal(&mut self, records: &[u8]) -> Pushed {
+        if let Some(writer) = &mut self.writer
+            && writer.append(records)
+        {
+            return Pushed::Stored;
+        }
         match self.send_full_chunk() {
             Pushed::Stored => {}
             other => return other,

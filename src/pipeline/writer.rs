@@ -25,6 +25,7 @@ use super::artifacts::{
 use super::compressor::FrameCompressor;
 use super::config::PipelineConfig;
 use super::event_file::EventFile;
+use super::index::IndexFile;
 use super::messages::{Content, Segment, SegmentBuffer, WriterItem, WriterWork};
 use super::part::{Part, PartSummary};
 use super::stats::{Meters, StreamMeter};
@@ -64,6 +65,8 @@ pub(super) struct Writer {
     config: Arc<PipelineConfig>,
     compressor: FrameCompressor,
     files: BTreeMap<u32, StreamFile>,
+    /// The index of the part being written, once there is one.
+    index: Option<IndexFile>,
     /// The first stream's file until its first segment comes.
     first: Option<EventFile>,
     /// Work that came before its turn.
@@ -99,6 +102,7 @@ impl Writer {
             config,
             compressor,
             files: BTreeMap::new(),
+            index: None,
             first: Some(first),
             waiting: BTreeMap::new(),
             next_ordinal: 0,
@@ -111,7 +115,10 @@ impl Writer {
         let supervisor = Arc::clone(&self.supervisor);
         supervisor.guard(STAGE, || self.record());
         if !supervisor.is_in_a_hurry() {
-            supervisor.guard(STAGE, || self.store_all());
+            supervisor.guard(STAGE, || {
+                self.store_all()?;
+                if self.config.durable { self.sync_index() } else { Ok(()) }
+            });
         }
         // Close the files, and leave those who wait for a mark without an answer, before waiting for the senders.
         self.files.clear();
@@ -133,6 +140,7 @@ impl Writer {
                 self.next_ordinal += 1;
                 match work {
                     WriterWork::Segment(segment) => self.append(*segment)?,
+                    WriterWork::Index { part, lines } => self.append_index(&part, &lines)?,
                     WriterWork::Finish(meter) => self.finish(meter.shared.id)?,
                     WriterWork::EndPart { part, reason, reply } => {
                         self.end_part(&part, &reason)?;
@@ -144,6 +152,7 @@ impl Writer {
                         self.store_all()?;
                         if durable {
                             self.sync(0)?;
+                            self.sync_index()?;
                         }
                         // Whoever asked may have lost patience.
                         let _ = reply.send(());
@@ -232,7 +241,29 @@ impl Writer {
         }
     }
 
+    fn append_index(&mut self, part: &Arc<Part>, lines: &str) -> RecorderResult<()> {
+        let index = self.index.get_or_insert_with(|| IndexFile::new(Arc::clone(part)));
+        index.append(lines);
+        let due = index.wants_store();
+        if due { self.store_index() } else { Ok(()) }
+    }
+
+    fn store_index(&mut self) -> RecorderResult<()> {
+        let Some(index) = &mut self.index else { return Ok(()) };
+        index.store(&*self.storage).map_err(|error| file_error("write", index.path(), error))
+    }
+
+    fn sync_index(&self) -> RecorderResult<()> {
+        let Some(index) = &self.index else { return Ok(()) };
+        index.sync(&*self.storage).map_err(|error| file_error("sync", index.path(), error))
+    }
+
     fn end_part(&mut self, part: &Arc<Part>, reason: &str) -> RecorderResult<()> {
+        self.store_index()?;
+        if self.config.durable {
+            self.sync_index()?;
+        }
+        self.index = None;
         let streams = self.meters.streams_of(part);
         let summaries: Vec<_> = streams.iter().filter_map(|meter| meter.summary()).collect();
         let summary = PartSummary::new(part, reason, &summaries);
@@ -257,7 +288,7 @@ impl Writer {
             let stored = self.store(id);
             outcome = outcome.and(stored);
         }
-        outcome
+        outcome.and(self.store_index())
     }
 
     fn sync(&mut self, id: u32) -> RecorderResult<()> {

@@ -58,6 +58,7 @@ impl<C: EventCodec> RecordEncoder<C> {
     pub(super) fn begin_part(&mut self) {
         self.counts = EventCounts::default();
         self.shown_at.clear();
+        self.turns.begin_part();
     }
 
     pub(super) fn finish<O: Output>(&mut self, exit: Exit, out: &mut O) {

@@ -34,6 +34,7 @@ mod places;
 mod records;
 mod sequences;
 mod stack;
+mod turns;
 mod values;
 mod words;
 
@@ -45,6 +46,7 @@ use records::RecordEncoder;
 
 pub use counts::EventCounts;
 pub use packed::{Nowhere, Output, Packed};
+pub use turns::Turn;
 pub use values::MAX_VALUE_DEPTH;
 
 use super::layout::Malformed;
@@ -156,6 +158,16 @@ impl StreamEncoder {
     /// How many events were written.
     pub fn counts(&self) -> &EventCounts {
         with_codec!(&self.records, records => records.counts())
+    }
+
+    /// The turns that began since the last call of this, each where it stands in the trace.
+    pub fn take_turns(&mut self) -> Vec<Turn> {
+        with_codec!(&mut self.records, records => records.turns.take())
+    }
+
+    /// A turn whose record was not given to [`encode`](Self::encode): what comes next belongs to it.
+    pub fn announce_turn(&mut self, number: u64, nanos: u64) {
+        with_codec!(&mut self.records, records => records.turns.announce(number, nanos));
     }
 
     /// Calls in progress, `<toplevel>` not counted.

@@ -22,6 +22,7 @@ use super::known_values::{KnownValues, MIN_VALUE};
 use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
 use super::packed::{Output, ValueAt};
 use super::stack::FrameStack;
+use super::turns::StreamTurns;
 use super::values::{encode_value, take_value};
 use crate::pipeline::layout::{LossCause, Malformed, Take, output, record, value};
 use crate::pipeline::tables::{Tables, types};
@@ -36,6 +37,7 @@ pub(super) struct RecordEncoder<C> {
     pub(super) frames: FrameStack,
     pub(super) counts: EventCounts,
     pub(super) progress: Progress,
+    pub(super) turns: StreamTurns,
     /// Native id of the thread, shown with its output.
     pub(super) thread: u64,
     /// Holds the value or text of the current record.
@@ -64,6 +66,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             frames: FrameStack::default(),
             counts: EventCounts::default(),
             progress: Progress::New,
+            turns: StreamTurns::default(),
             thread: 0,
             scratch: Vec::new(),
             known_values: KnownValues::default(),
@@ -88,6 +91,9 @@ impl<C: EventCodec> RecordEncoder<C> {
     pub(super) fn encode<O: Output>(&mut self, records: &[u8], out: &mut O, limit: usize) -> Result<usize, Malformed> {
         if self.progress == Progress::New {
             self.start(out);
+        }
+        if !matches!(records.first(), None | Some(&(record::TURN | record::SAMPLE_BEGIN | record::SAMPLE_END))) {
+            self.turns.go_on(&self.counts);
         }
         let mut take = Take::new(records);
         while !take.is_empty() {
@@ -128,6 +134,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             record::OUTPUT => self.output(take, out),
             record::LOST => self.lost(take, out),
             record::EVENT => self.event(take, out),
+            record::TURN => self.turn(take),
             _ => Err(Malformed),
         }
     }
@@ -383,6 +390,13 @@ impl<C: EventCodec> RecordEncoder<C> {
         C::event(out, EventLogKind::TraceLogEvent, metadata_text(&gap, &mut self.scratch)?, &gap.content());
         self.counts.gaps += 1;
         self.counts.lost = self.counts.lost.saturating_add(count);
+        Ok(())
+    }
+
+    #[cold]
+    fn turn(&mut self, take: &mut Take<'_>) -> Result<(), Malformed> {
+        let (number, nanos) = (take.u64()?, take.u64()?);
+        self.turns.begin(number, nanos, &self.counts);
         Ok(())
     }
 

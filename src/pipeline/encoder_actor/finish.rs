@@ -25,6 +25,7 @@ impl Encoding {
         for id in ids {
             self.finish_stream(id, if id == 0 { exit } else { Exit::Unknown })?;
         }
+        self.pass_index();
         Ok(())
     }
 
@@ -64,5 +65,6 @@ impl Encoding {
             // Without a free buffer a stream keeps the provisional end of its last segment.
             let _ = self.finish_stream(id, Exit::Unknown);
         }
+        self.pass_index();
     }
 }

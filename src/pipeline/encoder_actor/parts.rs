@@ -109,6 +109,8 @@ impl Encoding {
         }
         self.suspended = true;
         self.living.clear();
+        self.pass_index();
+        self.index.clear();
         let ordinal = self.ordinal();
         let ended = WriterWork::EndPart { part: Arc::clone(&self.part), reason: reason.to_owned(), reply };
         self.parts.output.pass(ordinal, ended);
@@ -140,6 +142,8 @@ impl Encoding {
         for &id in &ids {
             self.end_part_of(id)?;
         }
+        self.pass_index();
+        self.index.clear();
         let next = Arc::new(self.part.next(&self.parts.config.out_dir, reason, None));
         self.parts.meters.part.store(next.number, Ordering::Relaxed);
         let part = std::mem::replace(&mut self.part, next);
@@ -180,6 +184,7 @@ impl Encoding {
         stream.meter = meter;
         stream.encoder.begin_part();
         stream.cut = false;
+        stream.introduced = false;
         stream.paths_sent = 0;
         if id != 0 {
             return Ok(());

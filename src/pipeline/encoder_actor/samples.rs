@@ -14,19 +14,27 @@ use crate::pipeline::layout::{Malformed, Take, record};
 
 impl Encoding {
     /// Takes a mark from the front of `records`, if there is one, and sees to it that there is a part for what is not.
-    pub(super) fn take_mark(&mut self, records: &mut &[u8]) -> RecorderResult<bool> {
+    pub(super) fn take_mark(&mut self, id: u32, records: &mut &[u8]) -> RecorderResult<bool> {
         let mut take = Take::new(records);
         let mark = |error: Malformed| bug!(TraceIncomplete, "a mark of a sample is cut short: {error}");
         match records.first() {
             Some(&record::SAMPLE_BEGIN) => {
                 take.u8().map_err(mark)?;
-                let id = take.u64().map_err(mark)?;
+                let sample = take.u64().map_err(mark)?;
                 let about = serde_json::from_str(take.text().map_err(mark)?).unwrap_or(Value::Null);
-                self.begin_sample(id, about)?;
+                self.begin_sample(sample, about)?;
             }
             Some(&record::SAMPLE_END) => {
                 take.u8().map_err(mark)?;
                 self.end_sample(take.u64().map_err(mark)?)?;
+            }
+            // The sample that this thread begins next decides in which part the turn is.
+            Some(&record::TURN) if self.suspended => {
+                take.u8().map_err(mark)?;
+                let (number, nanos) = (take.u64().map_err(mark)?, take.u64().map_err(mark)?);
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.encoder.announce_turn(number, nanos);
+                }
             }
             _ => {
                 if self.suspended {

@@ -24,6 +24,7 @@ use crate::pipeline::compressor::{self, FrameCompressor};
 use crate::pipeline::config::PipelineConfig;
 use crate::pipeline::encoder::StreamEncoder;
 use crate::pipeline::event_file::EventFile;
+use crate::pipeline::index::{IndexFile, IndexLines};
 use crate::pipeline::messages::{Content, Reply, SegmentBuffer, with_content};
 use crate::pipeline::model::Exit;
 use crate::pipeline::part::Part;
@@ -125,14 +126,20 @@ impl Dumper {
         let part = Arc::new(Part::first(&out_dir));
         let Replay { encoders, blocks } = replay;
         let mut meters = Vec::new();
+        let mut index = IndexLines::default();
         for (id, encoder) in encoders {
             let Some(shared) = streams.get(&id) else { continue };
             let own = blocks.iter().filter(|block| block.stream == id);
             if id == 0 || own.clone().any(|block| block.has_events()) {
                 let meter = StreamMeter::new(Arc::clone(shared), Arc::clone(&part));
-                self.write_stream(&config, &meter, encoder, own, &mut unpacker)?;
+                self.write_stream(&config, &meter, encoder, own, &mut unpacker, &mut index)?;
                 meters.push(meter);
             }
+        }
+        if let Some(lines) = index.take() {
+            let mut file = IndexFile::new(Arc::clone(&part));
+            file.append(&lines);
+            file.store(storage).map_err(|error| file_error("write", file.path(), error))?;
         }
         let nothing_special = Outcome { failure: None, limit: None };
         conclude(storage, &config, &meters, &PipelineStats::default(), Map::new(), nothing_special)?;
@@ -146,6 +153,7 @@ impl Dumper {
         mut encoder: StreamEncoder,
         blocks: impl Iterator<Item = &'a Arc<Block>>,
         unpacker: &mut Unpacker,
+        index: &mut IndexLines,
     ) -> RecorderResult<()> {
         let storage = &*self.storage;
         let (mut dir, mut shown) = (config.out_dir.clone(), ".".to_owned());
@@ -182,6 +190,7 @@ impl Dumper {
         }
         with_content!(&mut out.buffer.content, content => encoder.finish(Exit::Unknown, content));
         let bytes = out.finish()?;
+        index.add_all(meter.shared.id, &meter.shared.info, &shown, encoder.take_turns());
         write_paths(storage, &dir, encoder.paths())?;
         meter.set_counts(encoder.counts());
         meter.bytes_on_disk.store(bytes, Ordering::Relaxed);

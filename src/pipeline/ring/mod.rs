@@ -255,6 +255,8 @@ impl Unpacker {
         if block.ends_calls {
             encoder.end_calls(&mut Nowhere::default());
         }
+        // Those that a trace begins with are told again.
+        drop(encoder.take_turns());
         Ok(())
     }
 }

@@ -4,3 +4,4 @@ mod faults;
 mod parts;
 mod recording;
 pub(crate) mod support;
+mod turns;

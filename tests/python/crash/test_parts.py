@@ -82,7 +82,7 @@ def test_a_thread_has_a_trace_in_each_part_that_it_ran_in(record: Record, write:
     )
     recorded = record(program, env=rotate(max_steps=300))
     parts = part_directories(recorded.directory)
-    assert [sorted(path.name for path in (part / "threads").glob("*")) for part in parts][1:-1] == [["01-long"]] * (
+    assert [sorted(path.name for path in (part / "threads").glob("*/")) for part in parts][1:-1] == [["01-long"]] * (
         len(parts) - 2
     )
     assert (parts[-1] / "threads" / "02-short").is_dir()
