@@ -5,7 +5,8 @@
 //!   say what they said.
 //! - A stream is introduced (`thread`) before its first turn (`turn`). Turns of one stream are in order; those of several
 //!   are where the encoder came to them, and their numbers tell the order.
-//! - A part in which one thread records has no index.
+//! - There is no index as long as one thread records. What it recorded before others did is in a part without one if it
+//!   had a single turn there.
 
 use std::fmt::Write as _;
 use std::io;
@@ -36,12 +37,15 @@ pub(super) struct IndexLines {
     introductions: String,
     turns: Vec<(u32, Turn)>,
     threads: usize,
+    /// Threads took turns, in this part or an earlier one.
+    several: bool,
 }
 
 impl IndexLines {
     /// A stream's first turn in this part is about to come; `directory` is its trace's, relative to the part's.
     pub fn introduce(&mut self, stream: u32, info: &StreamInfo, directory: &str, turn: &Turn) {
         self.threads += 1;
+        self.several |= self.threads > 1;
         let line = json!({
             "thread": stream,
             "name": info.name,
@@ -57,6 +61,7 @@ impl IndexLines {
     /// Turns of a stream that was introduced.
     pub fn add(&mut self, stream: u32, turns: Vec<Turn>) {
         self.turns.extend(turns.into_iter().map(|turn| (stream, turn)));
+        self.several |= self.turns.len() > self.threads;
     }
 
     /// All turns of a stream, with its introduction.
@@ -68,12 +73,12 @@ impl IndexLines {
     }
 
     pub fn are_many(&self) -> bool {
-        self.threads > 1 && self.turns.len() >= MANY_LINES
+        self.turns.len() >= MANY_LINES
     }
 
-    /// What there is to write, if there is something and several threads have recorded in this part.
+    /// What there is to write, if there is something and threads take turns.
     pub fn take(&mut self) -> Option<String> {
-        if self.threads < 2 || (self.turns.is_empty() && self.introductions.is_empty()) {
+        if !self.several || (self.turns.is_empty() && self.introductions.is_empty()) {
             return None;
         }
         let mut text = std::mem::take(&mut self.introductions);
@@ -90,7 +95,7 @@ impl IndexLines {
 
     /// The next part begins.
     pub fn clear(&mut self) {
-        *self = Self::default();
+        *self = Self { several: self.several, ..Self::default() };
     }
 }
 
