@@ -164,8 +164,10 @@ pub(super) fn write_stream_metadata(
     meter: &StreamMeter,
     mut metadata: Map<String, Value>,
 ) -> RecorderResult<()> {
-    let shared = &meter.shared;
-    let thread = json!({"stream": shared.id, "name": shared.info.name, "native_id": shared.info.native_id});
+    let mut thread = json!({"stream": meter.shared.id, "name": meter.name(), "native_id": meter.native_id()});
+    if let Some(threads) = meter.threads() {
+        thread["threads"] = threads.into();
+    }
     metadata.insert("thread".to_owned(), thread);
     write_json(storage, &dir.join(METADATA_FILE), &Value::Object(metadata), false)
 }

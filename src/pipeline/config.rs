@@ -37,6 +37,8 @@ pub struct PipelineConfig {
     pub durable: bool,
     /// How large the recording, or one part of it, may become.
     pub limits: Limits,
+    /// So many threads besides the first have a trace of their own in each part; further ones share.
+    pub own_thread_traces: usize,
     /// Samples are marked in the streams: there are parts only while one lives.
     pub marked_samples: bool,
     /// Keep only the latest events, in memory: a flight recorder.
@@ -82,6 +84,7 @@ impl Default for PipelineConfig {
             stop_deadline: Duration::from_secs(60),
             durable: true,
             limits: Limits::default(),
+            own_thread_traces: 100,
             marked_samples: false,
             ring: None,
             #[cfg(test)]

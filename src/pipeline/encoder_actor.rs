@@ -38,6 +38,7 @@ use super::tables::Tables;
 mod finish;
 mod index;
 mod parts;
+mod pool;
 mod ring;
 mod samples;
 
@@ -77,6 +78,8 @@ pub(super) struct EncoderParts {
 
 #[derive(Debug)]
 struct Stream {
+    shared: Arc<StreamShared>,
+    /// Of its trace, which several threads may share: see [`pool`].
     meter: Arc<StreamMeter>,
     encoder: StreamEncoder,
     /// Sequence number of the chunk to read next, and how much of it is read.
@@ -88,6 +91,12 @@ struct Stream {
     cut: bool,
     /// The index of this part knows it.
     introduced: bool,
+    /// It is decided whose trace it goes to in this part.
+    placed: bool,
+    /// It has been in an earlier part.
+    continues: bool,
+    /// Its thread has ended, and its trace waits for another.
+    parked: bool,
     /// Paths the writer knows.
     paths_sent: usize,
 }
@@ -121,6 +130,8 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         new_streams: 0,
         suspended: false,
         living: Vec::new(),
+        owned: 0,
+        placing: false,
         order_taken: false,
         flight: None,
     };
@@ -191,6 +202,10 @@ struct Encoding {
     suspended: bool,
     /// Samples that are marked as begun and not as over.
     living: Vec<u64>,
+    /// Streams that have a trace of their own in this part, the first not counted.
+    owned: usize,
+    /// See [`pool`].
+    placing: bool,
     /// The order to end was received.
     order_taken: bool,
     /// Records are kept instead of encoded.
@@ -258,12 +273,13 @@ impl Encoding {
         let mut encoder = StreamEncoder::new(Arc::clone(&self.parts.tables), config.format, &config.program);
         encoder.set_thread(shared.info.native_id);
         let id = shared.id;
-        let meter = StreamMeter::new(shared, Arc::clone(&self.part));
+        let meter = StreamMeter::new(Arc::clone(&shared), Arc::clone(&self.part));
         if !self.suspended {
             self.parts.meters.add(Arc::clone(&meter));
         }
         self.new_streams += 1;
         let stream = Stream {
+            shared,
             meter,
             encoder,
             expected: 0,
@@ -271,6 +287,9 @@ impl Encoding {
             buffer: None,
             cut: false,
             introduced: false,
+            placed: false,
+            continues: false,
+            parked: false,
             paths_sent: 0,
         };
         self.streams.insert(id, stream);
@@ -326,6 +345,7 @@ impl Encoding {
 
     /// Encodes records of a stream into segments.
     fn encode(&mut self, id: u32, mut rest: &[u8]) -> RecorderResult<()> {
+        self.place(id)?;
         let limit = self.parts.config.segment_bytes;
         while !rest.is_empty() {
             if self.parts.config.marked_samples && self.take_mark(id, &mut rest)? {
@@ -355,7 +375,7 @@ impl Encoding {
                 return Err(bug!(
                     TraceIncomplete,
                     "the events of thread {} do not follow the layout",
-                    stream.meter.shared.info.name
+                    stream.shared.info.name
                 ));
             }
             let made = buffer.content.len() - before;
@@ -465,24 +485,29 @@ impl Encoding {
         let mut behind = false;
         let ids: Vec<u32> = self.streams.keys().copied().collect();
         for id in ids {
-            let Some(stream) = self.streams.get(&id) else { continue };
-            let shared = Arc::clone(&stream.meter.shared);
-            // First this, then the chunk: a closed stream's chunk does not change any more.
-            let closed = shared.closed.load(Ordering::Acquire);
-            let open = shared.open.load_full();
-            let next = open.as_ref().map_or(0, |chunk| chunk.sequence());
-            if next > stream.expected {
-                behind = true;
-                continue;
-            }
-            if let Some(chunk) = open.filter(|_| next == stream.expected) {
-                self.consume(id, &chunk)?;
-            }
-            if closed && id != 0 && !self.is_held(id) {
-                self.finish_stream(id, Exit::Unknown)?;
-            }
+            behind |= self.pull_from(id)?;
         }
         Ok(behind)
+    }
+
+    /// Encodes what is published of a stream, and ends it if its thread has. `true` as for [`Self::pull`].
+    fn pull_from(&mut self, id: u32) -> RecorderResult<bool> {
+        let Some(stream) = self.streams.get(&id).filter(|stream| !stream.parked) else { return Ok(false) };
+        let shared = Arc::clone(&stream.shared);
+        // First this, then the chunk: a closed stream's chunk does not change any more.
+        let closed = shared.closed.load(Ordering::Acquire);
+        let open = shared.open.load_full();
+        let next = open.as_ref().map_or(0, |chunk| chunk.sequence());
+        if next > stream.expected {
+            return Ok(true);
+        }
+        if let Some(chunk) = open.filter(|_| next == stream.expected) {
+            self.consume(id, &chunk)?;
+        }
+        if closed && id != 0 && !self.is_held(id) && !self.park(id)? {
+            self.finish_stream(id, Exit::Unknown)?;
+        }
+        Ok(false)
     }
 
     fn flush(&mut self, inbox: &EncoderInbox, reply: Reply<()>) -> RecorderResult<()> {

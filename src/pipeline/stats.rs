@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
+use super::artifacts::{THREADS_DIR, thread_dir_name};
 use super::encoder::EventCounts;
 use super::losses::{LossCounts, Losses};
 use super::part::{Part, PartSummary};
@@ -13,6 +14,9 @@ use super::stream::StreamShared;
 
 /// Summaries of so many ended parts are kept in memory; each is in its part's metadata, too.
 const KEPT_PARTS: usize = 1000;
+
+/// Name of a trace that threads share.
+const POOLED: &str = "pooled";
 
 /// What the pipeline has done so far.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -50,6 +54,9 @@ pub struct StreamSummary {
     /// Name of the thread.
     pub name: String,
     pub native_id: u64,
+    /// How many threads share the trace, one after the other, if it is a shared one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<u32>,
     /// Its trace's directory, relative to that of its part; `.` for the first.
     pub directory: String,
     pub bytes_on_disk: u64,
@@ -79,13 +86,32 @@ pub(super) struct StreamMeter {
     pub directory: OnceLock<String>,
     pub bytes_on_disk: AtomicU64,
     counts: Mutex<EventCounts>,
+    /// Threads take turns in this trace; `shared` is the first one's.
+    pub pooled: bool,
+    /// How many have had theirs, who has it now, and what the others have lost.
+    threads: AtomicU32,
+    current: Mutex<Option<Arc<StreamShared>>>,
+    earlier: Losses,
 }
 
 impl StreamMeter {
     pub fn new(shared: Arc<StreamShared>, part: Arc<Part>) -> Arc<Self> {
+        Self::make(shared, part, false)
+    }
+
+    /// Of a trace that threads share.
+    pub fn pooled(shared: Arc<StreamShared>, part: Arc<Part>) -> Arc<Self> {
+        Self::make(shared, part, true)
+    }
+
+    fn make(shared: Arc<StreamShared>, part: Arc<Part>, pooled: bool) -> Arc<Self> {
         Arc::new(Self {
             shared,
             part,
+            pooled,
+            threads: AtomicU32::new(0),
+            current: Mutex::default(),
+            earlier: Losses::default(),
             directory: OnceLock::new(),
             bytes_on_disk: AtomicU64::new(0),
             counts: Mutex::default(),
@@ -96,16 +122,66 @@ impl StreamMeter {
         lock(&self.counts).clone_from(counts);
     }
 
+    /// A thread takes the trace over.
+    pub fn enter(&self, thread: &Arc<StreamShared>) {
+        self.threads.fetch_add(1, Ordering::Relaxed);
+        *lock(&self.current) = Some(Arc::clone(thread));
+    }
+
+    /// That thread has ended.
+    pub fn leave(&self, thread: &Arc<StreamShared>) {
+        let mut current = lock(&self.current);
+        self.earlier.add_all(thread.lost.take());
+        *current = None;
+    }
+
+    /// Events that were lost on the way to this trace.
+    pub fn losses(&self) -> LossCounts {
+        if !self.pooled {
+            return self.shared.lost.counts();
+        }
+        let current = lock(&self.current);
+        let mut losses = self.earlier.counts();
+        if let Some(thread) = &*current {
+            losses += thread.lost.counts();
+        }
+        losses
+    }
+
+    /// Name of the thread, or what stands for the threads of a shared trace.
+    pub fn name(&self) -> &str {
+        if self.pooled { POOLED } else { &self.shared.info.name }
+    }
+
+    /// Native id of the thread; 0 if there are several.
+    pub fn native_id(&self) -> u64 {
+        if self.pooled { 0 } else { self.shared.info.native_id }
+    }
+
+    /// How many threads have shared the trace, if it is a shared one.
+    pub fn threads(&self) -> Option<u32> {
+        self.pooled.then(|| self.threads.load(Ordering::Relaxed))
+    }
+
+    /// Directory of the trace, relative to that of its part, whether it is there or not.
+    pub fn place(&self) -> String {
+        match self.shared.id {
+            0 => ".".to_owned(),
+            id => format!("{THREADS_DIR}/{}", thread_dir_name(id, self.name())),
+        }
+    }
+
     /// `None` until the stream has a directory.
     pub fn summary(&self) -> Option<StreamSummary> {
         let directory = self.directory.get()?;
         Some(StreamSummary {
             id: self.shared.id,
-            name: self.shared.info.name.clone(),
-            native_id: self.shared.info.native_id,
+            name: self.name().to_owned(),
+            native_id: self.native_id(),
+            threads: self.threads(),
             directory: directory.clone(),
             bytes_on_disk: self.bytes_on_disk.load(Ordering::Relaxed),
-            losses: self.shared.lost.counts(),
+            losses: self.losses(),
             counts: *lock(&self.counts),
         })
     }
@@ -138,6 +214,7 @@ impl Meters {
 
     /// Forgets a stream that has no directory in its part and never will, or whose part has ended.
     pub fn forget(&self, meter: &Arc<StreamMeter>) {
+        self.lost.add_all(meter.earlier.take());
         let mut streams = lock(&self.streams);
         streams.retain(|other| !Arc::ptr_eq(other, meter));
         if !streams.iter().any(|other| Arc::ptr_eq(&other.shared, &meter.shared)) {
@@ -199,7 +276,7 @@ impl Meters {
         stats.bytes_on_disk = self.ended_bytes.load(Ordering::Relaxed);
         stats.parts = lock(&self.parts).clone();
         for meter in self.streams() {
-            stats.losses += meter.shared.lost.counts();
+            stats.losses += meter.losses();
             let counts = *lock(&meter.counts);
             stats.events += counts.steps + counts.calls + counts.returns + counts.values + counts.io;
             if let Some(summary) = meter.summary() {

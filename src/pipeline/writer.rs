@@ -19,9 +19,7 @@ use crate::enverr;
 use crate::errors::RecorderResult;
 use crate::storage::Storage;
 
-use super::artifacts::{
-    RecordingState, THREADS_DIR, begin_part, end_part, file_error, thread_dir_name, write_paths, write_stream_metadata,
-};
+use super::artifacts::{RecordingState, begin_part, end_part, file_error, write_paths, write_stream_metadata};
 use super::compressor::FrameCompressor;
 use super::config::PipelineConfig;
 use super::event_file::EventFile;
@@ -192,12 +190,8 @@ impl Writer {
         if !part.created.load(Ordering::Relaxed) {
             begin_part(&*self.storage, &self.config, part)?;
         }
-        let (dir, shown) = if id == 0 {
-            (part.dir.clone(), ".".to_owned())
-        } else {
-            let name = thread_dir_name(id, &meter.shared.info.name);
-            (part.dir.join(THREADS_DIR).join(&name), format!("{THREADS_DIR}/{name}"))
-        };
+        let shown = meter.place();
+        let dir = if id == 0 { part.dir.clone() } else { part.dir.join(&shown) };
         if id != 0 {
             self.storage.create_dir(&dir).map_err(|error| file_error("create", &dir, error))?;
             write_stream_metadata(&*self.storage, &dir, &meter, self.config.metadata.clone())?;

@@ -31,7 +31,7 @@ impl Encoding {
 
     pub(super) fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        stream.meter.shared.open.store(None);
+        stream.shared.open.store(None);
         if self.suspended {
             // Its trace ended with the part.
             self.streams.remove(&id);

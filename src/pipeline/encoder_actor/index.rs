@@ -8,7 +8,6 @@
 use std::sync::Arc;
 
 use super::{Encoding, WriterWork};
-use crate::pipeline::artifacts::{THREADS_DIR, thread_dir_name};
 
 impl Encoding {
     /// Notes the turns that the encoder of a stream has come to.
@@ -17,12 +16,7 @@ impl Encoding {
         let turns = stream.encoder.take_turns();
         let Some(first) = turns.first() else { return };
         if !std::mem::replace(&mut stream.introduced, true) {
-            let info = &stream.meter.shared.info;
-            let directory = match id {
-                0 => ".".to_owned(),
-                _ => format!("{THREADS_DIR}/{}", thread_dir_name(id, &info.name)),
-            };
-            self.index.introduce(id, info, &directory, first);
+            self.index.introduce(id, &stream.shared.info, &stream.meter.place(), first);
         }
         self.index.add(id, turns);
         if self.index.are_many() {

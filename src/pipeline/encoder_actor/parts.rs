@@ -111,6 +111,7 @@ impl Encoding {
         self.living.clear();
         self.pass_index();
         self.index.clear();
+        self.owned = 0;
         let ordinal = self.ordinal();
         let ended = WriterWork::EndPart { part: Arc::clone(&self.part), reason: reason.to_owned(), reply };
         self.parts.output.pass(ordinal, ended);
@@ -144,6 +145,7 @@ impl Encoding {
         }
         self.pass_index();
         self.index.clear();
+        self.owned = 0;
         let next = Arc::new(self.part.next(&self.parts.config.out_dir, reason, None));
         self.parts.meters.part.store(next.number, Ordering::Relaxed);
         let part = std::mem::replace(&mut self.part, next);
@@ -179,12 +181,17 @@ impl Encoding {
 
     fn begin_part_of(&mut self, id: u32) -> RecorderResult<()> {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let meter = StreamMeter::new(Arc::clone(&stream.meter.shared), Arc::clone(&self.part));
+        if stream.parked {
+            self.streams.remove(&id);
+            return Ok(());
+        }
+        let meter = StreamMeter::new(Arc::clone(&stream.shared), Arc::clone(&self.part));
         self.parts.meters.add(Arc::clone(&meter));
         stream.meter = meter;
         stream.encoder.begin_part();
         stream.cut = false;
         stream.introduced = false;
+        (stream.placed, stream.continues) = (false, true);
         stream.paths_sent = 0;
         if id != 0 {
             return Ok(());

@@ -80,7 +80,7 @@ impl Encoding {
                 encoders: self.streams.iter().map(|(id, stream)| (*id, stream.encoder.clone())).collect(),
                 blocks: flight.ring.blocks(),
             },
-            streams: self.streams.iter().map(|(id, stream)| (*id, Arc::clone(&stream.meter.shared))).collect(),
+            streams: self.streams.iter().map(|(id, stream)| (*id, Arc::clone(&stream.shared))).collect(),
             taken: Instant::now(),
             reply,
         };
@@ -109,7 +109,7 @@ impl Encoding {
         self.evict(now)
     }
 
-    fn end_calls(&mut self, id: u32) -> RecorderResult<()> {
+    pub(super) fn end_calls(&mut self, id: u32) -> RecorderResult<()> {
         let spare = match self.streams.get(&id) {
             Some(Stream { buffer: None, cut: true, .. }) => Some(self.buffer()?),
             _ => None,
@@ -147,6 +147,8 @@ impl Encoding {
         for (id, encoder) in replay.encoders {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.encoder = encoder;
+                // Each has what it learned of its thread: none can go on in another's trace.
+                stream.placed = true;
             }
         }
         for block in replay.blocks {

@@ -2,6 +2,7 @@
 
 mod faults;
 mod parts;
+mod pool;
 mod recording;
 pub(crate) mod support;
 mod turns;

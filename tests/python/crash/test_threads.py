@@ -136,3 +136,56 @@ def test_inspect_tells_of_turns(record: Record, write: Write) -> None:
     assert threads.split() == ["threads", "7"]
     name, count = turns.split()
     assert name == "turns" and int(count) > 300
+
+
+MANY = """
+    import os, sys, threading
+
+    def work(n):
+        total = 0
+        for i in range(n):
+            total += i
+        return total
+
+    def state():
+        status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+        return len(os.listdir("/proc/self/fd")), int(status["VmRSS"].split()[0])
+
+    states = []
+    for burst in range(625):
+        threads = [threading.Thread(target=work, args=(1 + n,), name=f"t{burst}-{n}") for n in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if burst % 25 == 24:
+            states.append(state())
+    print(states)
+    """
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads /proc")
+def test_five_thousand_threads_leave_few_files_and_take_few_descriptors_and_little_memory(
+    record: Record, write: Write
+) -> None:
+    recording = record(write(MANY), timeout=170)
+    assert recording.status == 0, recording.stderr
+    assert verify_trace(str(recording.directory)) == []
+    files = [path for path in recording.directory.rglob("*") if path.is_file()]
+    # A hundred of their own, and shared ones: as many as were recorded between two looks at who has ended.
+    assert len(files) < 3 * 600, len(files)
+    lines = [json.loads(line) for line in (recording.directory / "threads" / "index.jsonl").read_text().splitlines()]
+    threads = [line for line in lines if "name" in line]
+    assert len(threads) == 5001
+    calls = 0
+    for directory in {line["directory"] for line in threads}:
+        functions = []
+        for kind, event in events(recording.directory / directory):
+            if kind == "Function":
+                functions.append(event["name"])
+            calls += kind == "Call" and functions[int(str(event["function_id"]))] == "work"
+    assert calls == 5000
+    states = json.loads(recording.stdout.replace("(", "[").replace(")", "]"))
+    assert max(fds for fds, _ in states) < 70, states
+    # The first shows the trace's buffers; from then on memory does not grow with the number of threads.
+    assert states[-1][1] - states[5][1] < 20_000, states
