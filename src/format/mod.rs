@@ -13,6 +13,7 @@ pub mod ffi;
 pub mod frames;
 pub mod inspect;
 pub mod read;
+mod rebuild;
 pub mod recover;
 pub mod render;
 pub mod thread_index;

@@ -1,5 +1,5 @@
 //! Makes a trace whole whose recorder was killed: cuts what is damaged, adds its start if not even that was written,
-//! returns from the calls that were open, writes the tail again, and the list of paths.
+//! returns from the calls that were open, writes the tail again, and the small files that are missing or torn.
 //!
 //! Invariants:
 //! - Idempotent: a trace that is whole is not touched, and being interrupted and run again is the same as being run.
@@ -21,6 +21,7 @@ use zeekstd::seek_table::SeekTable;
 use super::definitions::Definitions;
 use super::frames::Frames;
 use super::read::{Container, TraceFile, io_error, locate, part_directories, thread_directories};
+use super::rebuild::{rebuild_metadata, rebuild_paths, rebuild_state};
 use super::thread_index::mend_index;
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE};
@@ -48,15 +49,19 @@ pub fn recover(path: &Path) -> RecorderResult<Vec<String>> {
 }
 
 fn recover_with_threads(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
-    recover_one(path, done)?;
+    let file = recover_one(path, done)?;
     for thread in thread_directories(path)? {
         recover_one(&thread, done)?;
     }
     done.extend(mend_index(path)?);
+    if path.is_dir() {
+        // Of JSON there are traces of earlier versions, which had no such file.
+        rebuild_state(path, &file.path, file.container == Container::Binary, done)?;
+    }
     mark_recovered(path, done)
 }
 
-fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<TraceFile> {
     let file = locate(path)?;
     let failed = |error| {
         crate::enverr!(Io, "cannot recover '{}'", file.path.display())
@@ -78,15 +83,14 @@ fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
             }
         });
     }
-    let paths_file = file.path.with_file_name(PATHS_FILE);
-    if path.is_dir() && (damage.is_some() || !paths_file.exists()) {
-        let paths = format!("{:#}\n", Value::from(known.paths()));
-        if std::fs::read(&paths_file).ok().as_deref() != Some(paths.as_bytes()) {
-            FsStorage.replace(&paths_file, paths.as_bytes(), true).map_err(failed)?;
-            done.push(format!("{}: written from the events", paths_file.display()));
-        }
+    if path.is_dir() {
+        let paths = known.paths();
+        // The lists of earlier versions are their own business, as long as they are whole.
+        let any_list = damage.is_none() && file.container != Container::Binary;
+        rebuild_paths(path, &paths, any_list, done)?;
+        rebuild_metadata(path, &paths[0], done)?;
     }
-    Ok(())
+    Ok(file)
 }
 
 /// What has to be known of the events to end their stream.

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::definitions::Definitions;
 use super::inspect::kind_name;
 use super::read::{TraceFile, locate, part_directories, thread_directories};
+use super::rebuild::REQUIRED;
 use super::recover::unfinished;
 use super::thread_index::{Extent, check_index};
 use crate::errors::RecorderResult;
@@ -69,7 +70,12 @@ fn check_state(directory: &Path) -> Option<String> {
     if unfinished(directory).is_some() {
         return Some(format!("{RECORDING_FILE}: the recording is under way or was killed; `recover` ends it"));
     }
-    let recording = parse(&directory.join(RECORDING_FILE)).ok()?;
+    let file = directory.join(RECORDING_FILE);
+    let recording = match parse(&file) {
+        Ok(recording) if recording["state"].is_string() => recording,
+        _ if !file.exists() => return None,
+        _ => return Some(format!("{RECORDING_FILE}: it does not say how the recording ended; `recover` mends it")),
+    };
     let message = recording["failure"]["message"].as_str().unwrap_or("the reason is not known");
     (recording["state"] == "failed").then(|| format!("{RECORDING_FILE}: the recording ended early: {message}"))
 }
@@ -87,7 +93,7 @@ fn check_files(directory: &Path, paths: &[String]) -> Vec<String> {
     match parse(&directory.join(METADATA_FILE)) {
         Err(error) => findings.push(format!("{METADATA_FILE}: {error}")),
         Ok(metadata) => findings.extend(
-            ["workdir", "program", "args"]
+            REQUIRED
                 .iter()
                 .filter(|key| metadata.get(key).is_none())
                 .map(|key| format!("{METADATA_FILE}: '{key}' is missing")),
