@@ -7,14 +7,14 @@
 //!   holds a part of some stream, the fullest is cut; if all are on their way, the encoder waits, the queue fills,
 //!   and producers learn it.
 //! - A producer that is gone has its stream finished at the next pull; a thread has no exit status.
-//! - After a failure, here or elsewhere, it goes on taking chunks and dropping them until it is told to end.
+//! - After a failure, here or elsewhere, it ends, and with it the channels: whoever pushes or asks learns it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, never, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TryRecvError, select};
 
 use crate::bug;
 use crate::errors::RecorderResult;
@@ -108,7 +108,7 @@ enum Ended {
     Ordered,
     /// A limit was reached: all is encoded, and nobody needs to be told to end.
     Limited,
-    /// Some stage has failed; the order to end is still to come.
+    /// Some stage has failed.
     Failed,
 }
 
@@ -132,7 +132,6 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         living: Vec::new(),
         owned: 0,
         placing: false,
-        order_taken: false,
         flight: None,
     };
     let mut ended = Ended::Failed;
@@ -145,42 +144,13 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         ended = outcome?;
         Ok(())
     });
-    let order_taken = encoding.order_taken;
     // The pool and the way to the writer go: the writer finishes its files.
     drop(encoding);
-    match ended {
-        Ended::Failed if !order_taken => discard(&inbox),
-        // Producers find their channel closed, and so learn that the recording has ended.
-        Ended::Limited => supervisor.ended_at_limit(),
-        Ended::Failed | Ended::Ordered => {}
+    if ended == Ended::Limited {
+        supervisor.ended_at_limit();
     }
-}
-
-/// Takes what comes and drops it, so that no producer waits for a recording that has ended.
-fn discard(inbox: &EncoderInbox) {
-    let EncoderInbox { sealed, control, free, opened } = inbox;
-    // Closed channels are always ready; never look at them again.
-    let (mut sealed, mut opened) = (sealed.clone(), opened.clone());
-    loop {
-        select! {
-            recv(control) -> order => match order {
-                // Whoever asked for a flush finds its reply dropped, and then the failure.
-                Ok(
-                    EncoderControl::Flush { .. }
-                    | EncoderControl::Rotate { .. }
-                    | EncoderControl::Suspend { .. }
-                    | EncoderControl::Resume { .. }
-                    | EncoderControl::Dump { .. },
-                ) => {}
-                Ok(EncoderControl::Stop { .. } | EncoderControl::Abandon) | Err(_) => return,
-            },
-            recv(sealed) -> chunk => match chunk {
-                Ok(chunk) => drop(free.try_send(chunk.chunk)),
-                Err(_) => sealed = never(),
-            },
-            recv(opened) -> stream => if stream.is_err() { opened = never() },
-        }
-    }
+    // Producers find their channel closed, and so learn that the recording has ended.
+    drop(inbox);
 }
 
 #[derive(Debug)]
@@ -206,8 +176,6 @@ struct Encoding {
     owned: usize,
     /// See [`pool`].
     placing: bool,
-    /// The order to end was received.
-    order_taken: bool,
     /// Records are kept instead of encoded.
     flight: Option<ring::Flight>,
 }
@@ -240,12 +208,10 @@ impl Encoding {
                     }
                     Ok(EncoderControl::Dump { request, reply }) => self.dump(inbox, request, reply)?,
                     Ok(EncoderControl::Stop { exit }) => {
-                        self.order_taken = true;
                         self.finish(inbox, exit)?;
                         return Ok(Ended::Ordered);
                     }
                     Ok(EncoderControl::Abandon) | Err(_) => {
-                        self.order_taken = true;
                         return Ok(Ended::Ordered);
                     }
                 },

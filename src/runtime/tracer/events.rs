@@ -15,7 +15,7 @@ use crate::errors::RecorderError;
 use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::ffi::object::Obj;
-use crate::monitoring::{CallbackOutcome, CallbackResult, CodeObjectWrapper, EventSet, Tracer};
+use crate::monitoring::{CallbackOutcome, CallbackResult, CodeObjectWrapper, EventSet, Tracer, install};
 use crate::runtime::code_entry::{CodeEntry, TracedCode};
 use crate::runtime::inject::Stage;
 use crate::runtime::thread::{Entry, ThreadRecorder, with_recorder};
@@ -109,9 +109,23 @@ impl RuntimeTracer {
             result
         });
         self.shared.state.mark_recorded();
+        if self.shared.state.has_ended() {
+            self.fall_silent();
+        }
         match outcome {
             Some(Err(error)) => Err(error),
             _ => CONTINUE,
+        }
+    }
+
+    /// The recording has ended of itself, by a limit or a failure: the program is to run at its own speed from here on.
+    #[cold]
+    fn fall_silent(&self) {
+        if self.shared.state.falls_silent() {
+            ffi::attached(|py| {
+                install::unwatch_entries(py);
+                install::silence(py);
+            });
         }
     }
 

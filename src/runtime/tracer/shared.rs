@@ -84,6 +84,8 @@ pub struct SessionState {
 mod halt {
     pub const ENDED: u8 = 1;
     pub const PAUSED: u8 = 2;
+    /// Nothing, and all events have been switched off.
+    pub const SILENT: u8 = 4;
 }
 
 /// The first failure of a session, as plain data.
@@ -107,6 +109,10 @@ impl SessionState {
     /// The session has ended, of itself or by a failure.
     pub fn has_ended(&self) -> bool {
         self.halted.load(Ordering::Relaxed) & halt::ENDED != 0
+    }
+    /// Once, for whoever switches all events off after the end.
+    pub fn falls_silent(&self) -> bool {
+        self.halted.fetch_or(halt::SILENT, Ordering::Relaxed) & halt::SILENT == 0
     }
     #[inline]
     pub fn is_paused(&self) -> bool {

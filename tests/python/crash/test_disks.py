@@ -100,3 +100,40 @@ def test_lost_events_are_marked_counted_and_told(record: Record, write: Write) -
     assert sum(mark["count"] for mark in marks) <= lost
     counts = recorded.trace.metadata["streams"][0]["counts"]
     assert (counts["gaps"], counts["lost"]) == (len(marks), sum(mark["count"] for mark in marks))
+
+
+SILENCE = """
+import os, resource, sys, time
+
+def work(n):
+    for i in range(n):
+        noise = str(i) * 7
+
+def is_silent():
+    tools = [i for i in range(6) if sys.monitoring.get_tool(i)]
+    return not any(sys.monitoring.get_events(i) or sys.monitoring.get_local_events(i, work.__code__) for i in tools)
+
+work(10)
+print("silent" if is_silent() else "recording")
+{end}
+deadline = time.monotonic() + 60
+while not is_silent() and time.monotonic() < deadline:
+    work(1000)
+print("silent" if is_silent() else "recording")
+"""
+
+
+@pytest.mark.parametrize(
+    ("policy", "end"),
+    [
+        ("limits.max_steps=500", ""),
+        ("limits.max_duration=100ms", ""),
+        ("durability.flush_interval=20ms", "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))"),
+    ],
+)
+def test_a_program_runs_at_its_own_speed_once_its_recording_has_ended(
+    policy: str, end: str, record: Record, write: Write
+) -> None:
+    options = ["--on-recorder-error", "disable"]
+    recorded = record(write(SILENCE.format(end=end)), options=options, env={"CODETRACER_POLICY": policy})
+    assert recorded.stdout == "recording\nsilent\n", recorded.stderr
