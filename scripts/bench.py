@@ -6,6 +6,7 @@
     ./scripts/just bench --python 3.12,3.13               the tables for each of these versions
     ./scripts/just bench --dev …                          the build of `just dev`, no peers, nothing is installed
     ./scripts/just bench --callbacks                      what a step costs by what its frame holds
+    ./scripts/just bench --sampling                       what a recording that is always on costs (bench_sampling.py)
 
 Invariants:
 - Every cell is a process of its own (`benches/drive.py`), and a round runs every cell once: what disturbs the machine
@@ -32,6 +33,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
 
+import bench_sampling
 from bench_table import print_tables
 from common import ROOT, Interpreter, clean_env, fail, interpreters, need_build_tools, primary, run, say
 
@@ -220,6 +222,9 @@ def main() -> None:
     parser.add_argument("--dev", action="store_true", help="use the development build, and no peers")
     parser.add_argument("--no-build", action="store_true", help="use the release wheel of the last run")
     parser.add_argument("--callbacks", action="store_true", help="measure steps by what their frames hold instead")
+    parser.add_argument("--sampling", action="store_true", help="measure sampling and the flight recorder instead")
+    parser.add_argument("--modes", default=",".join(bench_sampling.MODES), help="of --sampling (default: all)")
+    parser.add_argument("--seconds", type=float, default=12.0, help="a run of --sampling (default: %(default)s)")
     options = parser.parse_args()
 
     versions = options.python.split(",") if options.python else [None]
@@ -227,7 +232,8 @@ def main() -> None:
         for version in versions:
             callbacks_on(choose(version), options)
         return
-    reports = [bench_on(choose(version), options) for version in versions]
+    measure_one = sampling_on if options.sampling else bench_on
+    reports = [measure_one(choose(version), options) for version in versions]
     if options.json:
         options.json.write_text(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1))
     if any(report["failed"] for report in reports):
@@ -262,6 +268,14 @@ def callbacks_on(interpreter: Interpreter, options: argparse.Namespace) -> None:
         print(f"| {name} | {floor:.0f} | {recorded:.0f} | {recorded / floor:.1f}× | {added:.1f}× |")
     if options.json:
         options.json.write_text(json.dumps(measured, indent=1))
+
+
+def sampling_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str, Any]:
+    """What a recording costs that is always on."""
+    modes = names(options.modes, bench_sampling.MODES)
+    python = our_build(interpreter, options)
+    print(f"\nCPython {interpreter.version}\n")
+    return {"failed": False} | bench_sampling.measure(python, modes, options.rounds, options.seconds)
 
 
 def bench_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str, Any]:

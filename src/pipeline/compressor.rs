@@ -25,6 +25,7 @@ use crate::ffi::{priority, signals};
 use super::encoder::Packed;
 use super::messages::{Content, Segment, SegmentBuffer, WriterItem, WriterWork};
 use super::supervisor::{PATIENCE, Supervisor};
+use super::worker_time::Counted;
 
 /// Name of this stage in failures.
 pub(super) const STAGE: &str = "compressor";
@@ -134,7 +135,18 @@ impl CompressorPool {
                 ThreadPoolBuilder::new()
                     .num_threads(threads.max(1))
                     .thread_name(|n| format!("ct-zstd-{n}"))
-                    .start_handler(|_| priority::lower_this_thread())
+                    .spawn_handler(|thread| {
+                        let mut builder = std::thread::Builder::new();
+                        if let Some(name) = thread.name() {
+                            builder = builder.name(name.to_owned());
+                        }
+                        builder.spawn(move || {
+                            priority::lower_this_thread();
+                            let _counted = Counted::this_thread();
+                            thread.run();
+                        })?;
+                        Ok(())
+                    })
                     .build()
             })
             .map_err(|error| enverr!(Io, "cannot start the recorder's compression threads").with_source(error))

@@ -4,6 +4,7 @@
 //! - One callback in [`EVERY`] on average is measured, at irregular distances so that no rhythm of the program hides
 //!   from it; the others pay one decrement and a branch.
 //! - What the interpreter does around a callback is added as [`DISPATCH_NANOS`] for each event.
+//! - What is rare and slow (deciding about code, switching its events on) is measured every time and is in no sample.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -32,6 +33,14 @@ impl Overhead {
     /// Callbacks so far, up to those that the threads have not reported yet.
     pub fn events(&self) -> u64 {
         self.events.load(Ordering::Relaxed)
+    }
+
+    /// Does something rare, and counts what it takes.
+    pub fn charged<T>(&self, work: impl FnOnce() -> T) -> T {
+        let started = Instant::now();
+        let result = work();
+        self.nanos.fetch_add(started.elapsed().min(MOST).as_nanos() as u64, Ordering::Relaxed);
+        result
     }
 
     /// Time spent on them by the threads of the program.
@@ -100,6 +109,16 @@ mod tests {
         assert!((800..1250).contains(&measured), "{measured}");
         assert!((127_000..=128_000).contains(&overhead.events()), "{}", overhead.events());
         assert!(overhead.time() >= Duration::from_nanos(overhead.events() * DISPATCH_NANOS));
+    }
+
+    #[test]
+    fn what_is_rare_counts_every_time() {
+        let overhead = Overhead::default();
+        for _ in 0..3 {
+            assert_eq!(overhead.charged(|| std::thread::sleep(Duration::from_millis(2))), ());
+        }
+        assert!(overhead.time() >= Duration::from_millis(6), "{:?}", overhead.time());
+        assert_eq!(overhead.events(), 0);
     }
 
     #[test]

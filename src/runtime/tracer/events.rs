@@ -48,7 +48,7 @@ impl RuntimeTracer {
     ) -> Result<&'a CodeEntry, Box<RecorderError>> {
         match self.known(code) {
             Some(entry) => Ok(entry),
-            None => filtering::decide(&self.shared, code, frame),
+            None => self.shared.overhead.charged(|| filtering::decide(&self.shared, code, frame)),
         }
     }
 
@@ -58,7 +58,7 @@ impl RuntimeTracer {
         let Some(frame) = ffi::current_frame() else { return CONTINUE };
         let mut decision = self.decide(code, frame)?;
         if decision.traced.as_deref().is_some_and(|traced| !filtering::fits_namespace(&self.shared, traced, frame)) {
-            decision = filtering::decide(&self.shared, code, frame)?;
+            decision = self.shared.overhead.charged(|| filtering::decide(&self.shared, code, frame))?;
         }
         let Some(traced) = decision.traced.as_deref() else { return self.enter_unrecorded(code, decision) };
         if !self.shared.state.is_recording() || self.shared.injection.is(Stage::SuppressEvents) {
@@ -71,7 +71,7 @@ impl RuntimeTracer {
             return CONTINUE;
         }
         if !filtering::is_instrumented(&self.shared, traced) {
-            filtering::instrument(&self.shared, code, traced)?;
+            self.shared.overhead.charged(|| filtering::instrument(&self.shared, code, traced))?;
             // That can run a finalizer, and so another thread, which may have paused the recording.
             if !self.shared.state.is_recording() {
                 return CONTINUE;
@@ -86,7 +86,7 @@ impl RuntimeTracer {
     fn enter_unrecorded(&self, code: CodeObjectWrapper<'_>, decision: &CodeEntry) -> CallbackResult {
         let Some(gatekeeper) = &decision.gatekeeper else { return DISABLE };
         if gatekeeper.instrumented.load(Ordering::Relaxed) != self.shared.state.epoch() {
-            filtering::instrument_gatekeeper(&self.shared, code, gatekeeper)?;
+            self.shared.overhead.charged(|| filtering::instrument_gatekeeper(&self.shared, code, gatekeeper))?;
         }
         self.shared.gate.enter();
         CONTINUE

@@ -73,3 +73,17 @@ def test_the_callback_bench_tells_what_a_step_costs_by_what_its_frame_holds(tmp_
     for name, row in report.items():
         assert f"| {name} |" in table
         assert 0 < row["plain"] < row["floor"] < row["recorded"], (name, row)
+
+
+def test_the_bench_of_what_is_always_on_compares_each_mode_with_plain(tmp_path: Path) -> None:
+    table, report = bench(tmp_path, "--sampling", "--rounds=1", "--seconds=0.5", "--modes=idle,full")
+    assert list(report["modes"]) == ["idle", "full"]
+    for mode, row in report["modes"].items():
+        assert list(row) == ["lines", "calls", "service"] and all(len(cell) == 1 for cell in row.values())
+        assert f"| {mode} | " in table
+    idle, full = report["modes"]["idle"], report["modes"]["full"]
+    assert idle["lines"][0]["samples"] == 0
+    for program in idle:
+        assert full[program][0]["ratio"] > max(1.5, idle[program][0]["ratio"])
+        assert full[program][0]["told"] > 0.05
+    assert all(ms > 0 for ms in report["starts_ms"].values()) and len(report["starts_ms"]) == 2
