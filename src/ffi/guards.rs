@@ -80,8 +80,10 @@ pub enum Verdict {
     Same,
     /// Numbers in it have changed, its bytes are renewed.
     Renewed,
-    /// It must be walked.
-    Unknown,
+    /// It must be walked; some numbers in its bytes may have been renewed nevertheless.
+    Unknown {
+        renewed: bool,
+    },
 }
 
 impl Guards {
@@ -119,25 +121,23 @@ impl Guards {
     #[inline]
     pub fn check(&mut self, root: Obj<'_>, bytes: &mut [u8]) -> Verdict {
         debug_assert!(self.is_complete() && root.address() != 0);
-        let mut verdict = Verdict::Same;
+        let mut renewed = false;
         let mut at = 0;
         // SAFETY: the module's first invariant.
         while let Some(found) = self.words[at..].iter().position(|word| unsafe { !word.is_unchanged() }) {
             match self.renew(at + found, bytes) {
                 Some((next, changed)) => {
                     at = next;
-                    if changed {
-                        verdict = Verdict::Renewed;
-                    }
+                    renewed |= changed;
                 }
-                None => return Verdict::Unknown,
+                None => return Verdict::Unknown { renewed },
             }
         }
         // SAFETY: every word is unchanged, so every object is alive that one of these pointers is in.
         if self.present.iter().any(|&address| unsafe { (address as *const usize).read() == 0 }) {
-            return Verdict::Unknown;
+            return Verdict::Unknown { renewed };
         }
-        verdict
+        if renewed { Verdict::Renewed } else { Verdict::Same }
     }
 
     /// Takes another number for the one to which a word belongs: the index of the word behind, and whether bytes changed.

@@ -118,6 +118,12 @@ impl<'a> Obj<'a> {
         }
     }
 
+    /// Whether this is an int, and of no subclass.
+    #[inline]
+    pub fn is_exact_int(self) -> bool {
+        std::ptr::eq(self.ty().as_ptr(), &raw mut ffi::PyLong_Type)
+    }
+
     /// Whether this is code rather than data: a function, a module or a class.
     #[inline]
     pub fn is_code(self) -> bool {

@@ -100,7 +100,7 @@ impl NamespaceView {
                 met += 1;
             }
             let Some(slot) = variable.slot else { continue };
-            if variable.cache.has(Some(value)) {
+            if variable.cache.has(Some(value), sink.snapshotter) {
                 continue;
             }
             if shown == Shown::GlobalData && value.is_code() {

@@ -4,7 +4,8 @@
 //! - A variable is compared by content: numbers by value, strings by their characters, everything else by the bytes
 //!   of its snapshot. Identity is never taken for equality: an address can be reused, a list can change in place.
 //! - What the snapshotter remembers is known by the number of its content, the same for equal bytes of one object only.
-//! - Nothing refers to the program's objects: a cache holds copies of bytes only.
+//! - Nothing refers to the program's objects: a cache holds copies of bytes only, and addresses of objects that never go
+//!   away.
 //! - Buffers are reused: in the steady state an update allocates nothing.
 
 use crate::ffi::object::{Kind, Obj, Text};
@@ -29,24 +30,36 @@ const CONTENT: u8 = 4;
 pub struct SlotCache {
     /// One of the constants above, or the tag of a scalar in the compact layout.
     state: u8,
-    /// The bits of a number, the address of a text that never goes away, the number of a content.
-    scalar: u64,
-    bytes: Vec<u8>,
     /// Where the snapshotter remembered the last object.
     hint: u32,
+    /// The address of an object that never changes and never goes away, 0 where there is none: whatever has this address
+    /// is what the encoder has. Else [`NO_ADDRESS`].
+    lasting: usize,
+    /// The bits of a number, the number of a content.
+    scalar: u64,
+    bytes: Vec<u8>,
 }
+
+/// No object is there.
+const NO_ADDRESS: usize = usize::MAX;
 
 impl SlotCache {
     /// A new frame: nothing is bound.
     #[inline]
     pub fn reset(&mut self) {
-        self.state = UNBOUND;
+        self.now(UNBOUND, 0);
+    }
+
+    #[inline]
+    fn now(&mut self, state: u8, lasting: usize) {
+        self.state = state;
+        self.lasting = lasting;
     }
 
     /// The encoder may hold anything.
     #[inline]
     pub fn invalidate(&mut self) {
-        self.state = STALE;
+        self.now(STALE, NO_ADDRESS);
     }
 
     /// Whether the value stays what it is for as long as the variable refers to the same object.
@@ -62,17 +75,26 @@ impl SlotCache {
 
     /// Whether the encoder has this value already, as far as a glance tells: `false` says nothing.
     #[inline]
-    pub fn has(&self, object: Option<Obj<'_>>) -> bool {
-        let Some(object) = object else { return self.state == UNBOUND };
+    pub fn has(&self, object: Option<Obj<'_>>, snapshotter: &mut Snapshotter) -> bool {
+        if object.map_or(0, Obj::address) == self.lasting {
+            return true;
+        }
+        let Some(object) = object else { return false };
+        if self.state == tag::INT {
+            return object.is_exact_int() && object.small_int() == Some(self.scalar as i64);
+        }
+        self.has_other(object, snapshotter)
+    }
+
+    /// The same for what is no int.
+    fn has_other(&self, object: Obj<'_>, snapshotter: &mut Snapshotter) -> bool {
         match self.state {
-            tag::INT => {
-                object.common_kind() == Some(Kind::Int) && object.small_int().is_some_and(|n| n as u64 == self.scalar)
-            }
+            CONTENT => snapshotter.still_is(object, self.scalar, self.hint),
             tag::FLOAT => object.common_kind() == Some(Kind::Float) && object.float_value().to_bits() == self.scalar,
-            tag::NONE => object.is_none(),
-            tag::TRUE => object.is_true(),
-            tag::FALSE => object.is_false(),
-            tag::STR => self.scalar == object.address() as u64,
+            tag::STR => {
+                object.common_kind() == Some(Kind::Str)
+                    && matches!(object.text(), Text::Ascii(text) if text.as_bytes() == self.bytes)
+            }
             _ => false,
         }
     }
@@ -81,7 +103,7 @@ impl SlotCache {
     #[inline]
     pub fn unset(&mut self, slot: u16, out: &mut Vec<u8>) {
         if self.state != UNBOUND {
-            self.state = UNBOUND;
+            self.now(UNBOUND, 0);
             out.put_u8(record::UNSET);
             out.put_u16(slot);
         }
@@ -93,7 +115,7 @@ impl SlotCache {
         if self.state == REDACTED {
             return false;
         }
-        self.state = REDACTED;
+        self.now(REDACTED, NO_ADDRESS);
         head(slot, out);
         redacted(out);
         true
@@ -111,18 +133,14 @@ impl SlotCache {
     ) {
         match object.common_kind() {
             Some(Kind::Int) => match object.small_int() {
-                Some(n) => self.scalar(slot, tag::INT, n as u64, out),
+                Some(n) => self.scalar(slot, tag::INT, n as u64, object, out),
                 None => self.snapshot(slot, object, snapshotter, policy, out),
             },
-            Some(Kind::Float) => self.scalar(slot, tag::FLOAT, object.float_value().to_bits(), out),
-            Some(Kind::None) => self.constant(slot, tag::NONE, out),
-            Some(Kind::Bool) => self.constant(slot, if object.is_true() { tag::TRUE } else { tag::FALSE }, out),
+            Some(Kind::Float) => self.scalar(slot, tag::FLOAT, object.float_value().to_bits(), object, out),
+            Some(Kind::None) => self.constant(slot, tag::NONE, object, out),
+            Some(Kind::Bool) => self.constant(slot, if object.is_true() { tag::TRUE } else { tag::FALSE }, object, out),
             Some(Kind::Str) => match object.text() {
-                Text::Ascii(text) if text.len() <= snapshotter.limits.max_string => {
-                    self.text(slot, text, out);
-                    // Only an object that is never replaced is known by its address.
-                    self.scalar = if object.is_immortal() { object.address() as u64 } else { 0 };
-                }
+                Text::Ascii(text) if text.len() <= snapshotter.limits.max_string => self.text(slot, text, object, out),
                 _ => self.snapshot(slot, object, snapshotter, policy, out),
             },
             _ => self.snapshot(slot, object, snapshotter, policy, out),
@@ -130,12 +148,13 @@ impl SlotCache {
     }
 
     #[inline]
-    fn scalar(&mut self, slot: u16, tag: u8, bits: u64, out: &mut Vec<u8>) {
-        if self.state == tag && self.scalar == bits {
+    fn scalar(&mut self, slot: u16, tag: u8, bits: u64, object: Obj<'_>, out: &mut Vec<u8>) {
+        let is_known = self.state == tag && self.scalar == bits;
+        self.now(tag, lasting(object));
+        self.scalar = bits;
+        if is_known {
             return;
         }
-        self.state = tag;
-        self.scalar = bits;
         let (slot, bits) = (slot.to_le_bytes(), bits.to_le_bytes());
         let mut record = [0; 12];
         record[..4].copy_from_slice(&[record::SET, slot[0], slot[1], tag]);
@@ -144,20 +163,21 @@ impl SlotCache {
     }
 
     #[inline]
-    fn constant(&mut self, slot: u16, tag: u8, out: &mut Vec<u8>) {
+    fn constant(&mut self, slot: u16, tag: u8, object: Obj<'_>, out: &mut Vec<u8>) {
         if self.state != tag {
-            self.state = tag;
             head(slot, out);
             out.put_u8(tag);
         }
+        self.now(tag, lasting(object));
     }
 
     #[inline]
-    fn text(&mut self, slot: u16, text: &str, out: &mut Vec<u8>) {
-        if self.state == tag::STR && self.bytes == text.as_bytes() {
+    fn text(&mut self, slot: u16, text: &str, object: Obj<'_>, out: &mut Vec<u8>) {
+        let is_known = self.state == tag::STR && self.bytes == text.as_bytes();
+        self.now(tag::STR, lasting(object));
+        if is_known {
             return;
         }
-        self.state = tag::STR;
         self.bytes.clear();
         self.bytes.extend_from_slice(text.as_bytes());
         head(slot, out);
@@ -178,7 +198,7 @@ impl SlotCache {
         let known = if self.state == CONTENT { self.scalar } else { 0 };
         match snapshotter.recall(object, policy, known, &mut self.hint, |out| head(slot, out), out) {
             Recalled::Content(number) => {
-                self.state = CONTENT;
+                self.now(CONTENT, NO_ADDRESS);
                 self.scalar = number;
             }
             Recalled::Written(value_at) => self.keep(&out[value_at..]),
@@ -192,10 +212,15 @@ impl SlotCache {
     }
 
     fn keep(&mut self, snapshot: &[u8]) {
-        self.state = SNAPSHOT;
+        self.now(SNAPSHOT, NO_ADDRESS);
         self.bytes.clear();
         self.bytes.extend_from_slice(snapshot);
     }
+}
+
+#[inline]
+fn lasting(object: Obj<'_>) -> usize {
+    if object.is_immortal() { object.address() } else { NO_ADDRESS }
 }
 
 /// Bytes of [`head`].
@@ -231,7 +256,7 @@ pub fn update(
                 // The call may have shown it.
                 cache.unset(slot, out);
             }
-            cache.state = REDACTED;
+            cache.now(REDACTED, NO_ADDRESS);
             return first;
         }
     }

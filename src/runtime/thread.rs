@@ -310,11 +310,12 @@ impl ThreadRecorder {
         let count = code.fixed.len();
         let mut index = 0;
         while index < count {
-            // Most variables are numbers that did not change.
+            // Most variables did not change.
             if let Frame::Fast(fast) = frame
                 && let Some(caches) = self.slots.get(base + index..base + count)
             {
-                index += caches.iter().zip(index..).take_while(|(cache, at)| cache.has(fast.slot(*at))).count();
+                let seen = &mut self.snapshotter;
+                index += caches.iter().zip(index..).take_while(|(cache, at)| cache.has(fast.slot(*at), seen)).count();
                 if index == count {
                     break;
                 }

@@ -41,14 +41,18 @@ impl ThreadRecorder {
         for (index, slot) in code.globals.iter().enumerate() {
             let mut hint = slot.hint.load(Ordering::Relaxed);
             let before = hint;
-            let value = globals.dict_get(globals.kept_alive(slot.name), &mut hint).filter(|value| !value.is_code());
+            let value = globals.dict_get(globals.kept_alive(slot.name), &mut hint);
             if hint != before {
                 slot.hint.store(hint, Ordering::Relaxed);
             }
+            let cache = &mut self.slots[base + first + index];
+            if cache.has(value, &mut self.snapshotter) {
+                continue;
+            }
             let hidden = update(
-                &mut self.slots[base + first + index],
+                cache,
                 (first + index) as u16,
-                value,
+                value.filter(|value| !value.is_code()),
                 slot.action,
                 &mut self.snapshotter,
                 &mut self.decisions.of(code),

@@ -94,11 +94,31 @@ impl Memo {
                     self.contents += 1;
                     entry.content = self.contents;
                 }
-                Verdict::Unknown => return None,
+                Verdict::Unknown { renewed } => {
+                    if renewed {
+                        // The bytes are not those of this number any more.
+                        entry.content = 0;
+                    }
+                    return None;
+                }
             }
             entry.checked = self.now;
         }
         Some(entry)
+    }
+
+    /// Whether the content of that number is what this object reads as, as far as its entry, which was at `at`, tells.
+    #[inline]
+    fn holds(&mut self, object: Obj<'_>, content: u64, at: u32) -> bool {
+        let now = self.now;
+        match self.entries.get_mut(at as usize) {
+            // The number belongs to one address and one policy.
+            Some(entry) if entry.content == content && entry.address == object.address() => {
+                entry.asked = now;
+                entry.checked == now || self.check(object, at).is_some_and(|entry| entry.content == content)
+            }
+            _ => false,
+        }
     }
 
     /// Room for the guards and bytes of an object, to be given back by [`Memo::put`].
@@ -169,6 +189,13 @@ pub enum Recalled {
 }
 
 impl Snapshotter {
+    /// Whether the reader, who has the content of that number, has what this object reads as; `hint` is what
+    /// [`Snapshotter::recall`] left there. `false` says nothing.
+    #[inline]
+    pub fn still_is(&mut self, object: Obj<'_>, content: u64, hint: u32) -> bool {
+        self.memo.holds(object, content, hint)
+    }
+
     /// Writes a value behind a head, unless the reader has its content, whose number is `known`. `hint` is for this
     /// function only.
     pub fn recall(
