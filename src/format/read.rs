@@ -144,15 +144,22 @@ impl TraceFile {
     ///
     /// # Errors
     /// `ERR_IO` if the file cannot be read at all, or `visit` failed.
-    pub fn for_each(&self, visit: impl FnMut(TraceLowLevelEvent) -> io::Result<()>) -> RecorderResult<Option<String>> {
+    pub fn for_each(
+        &self,
+        mut visit: impl FnMut(TraceLowLevelEvent) -> io::Result<()>,
+    ) -> RecorderResult<Option<String>> {
         match self.container {
-            Container::Binary => self.binary(visit),
+            Container::Binary => self.binary(|event, _| visit(event)),
             Container::Packed => self.packed(visit),
             Container::Json => self.json(visit),
         }
     }
 
-    fn binary(&self, mut visit: impl FnMut(TraceLowLevelEvent) -> io::Result<()>) -> RecorderResult<Option<String>> {
+    /// As [`Self::for_each`], for `trace.bin` of today: also says how many bytes of events end with each.
+    pub(super) fn binary(
+        &self,
+        mut visit: impl FnMut(TraceLowLevelEvent, u64) -> io::Result<()>,
+    ) -> RecorderResult<Option<String>> {
         let failed = |error| io_error(&self.path, error);
         let mut opened = File::open(&self.path).map_err(failed)?;
         let (promised, table) = match check_seek_table(&mut opened).map_err(failed)? {
@@ -172,7 +179,10 @@ impl TraceFile {
                 (Err(error), None) => return damaged(index, &error),
             }
             match cbor4ii::serde::from_reader::<TraceLowLevelEvent, _>(&mut reader) {
-                Ok(event) => visit(event).map_err(stopped)?,
+                Ok(event) => {
+                    let end = reader.get_ref().count - reader.buffer().len() as u64;
+                    visit(event, end).map_err(stopped)?;
+                }
                 Err(_) if table.is_some() => break,
                 Err(error) => return damaged(index, &error),
             }

@@ -5,6 +5,8 @@
 //! - What can be read is kept: a key that is there stays as it is.
 //! - What is not known is not made up: it says so, or is what the nearest directory above says, which was recorded with it.
 
+use std::fs::OpenOptions;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -13,6 +15,8 @@ use super::read::io_error;
 use super::recover::RECOVERED;
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{METADATA_FILE, PATHS_FILE, RECORDING_FILE};
+use crate::pipeline::event_file::BINARY_HEADER;
+use crate::pipeline::model::TraceFormat;
 use crate::storage::{FsStorage, Storage};
 
 /// Keys without which metadata are not whole.
@@ -34,18 +38,32 @@ fn replace(file: &Path, value: &Value, done: &mut Vec<String>, how: &str) -> Rec
     Ok(())
 }
 
-/// The list of paths of a trace: written again unless it lists what the events do. With `any_list` a list is kept,
-/// whatever is in it.
-pub(super) fn rebuild_paths(
-    directory: &Path,
-    paths: &[String],
-    any_list: bool,
-    done: &mut Vec<String>,
-) -> RecorderResult<()> {
+/// The header of a binary events file: a power cut may leave zeros where it was, or nothing.
+pub(super) fn rebuild_header(directory: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+    let file = directory.join(TraceFormat::Binary.events_file());
+    if !file.is_file() || directory.join(TraceFormat::Json.events_file()).is_file() {
+        return Ok(());
+    }
+    let failed = |error| io_error(&file, error);
+    let mut opened = OpenOptions::new().read(true).write(true).open(&file).map_err(failed)?;
+    let mut found = Vec::new();
+    (&mut opened).take(BINARY_HEADER.len() as u64).read_to_end(&mut found).map_err(failed)?;
+    let torn = found.len() < BINARY_HEADER.len() && BINARY_HEADER.starts_with(&found);
+    if !torn && found.iter().any(|byte| *byte != 0) {
+        return Ok(());
+    }
+    let written = opened.seek(SeekFrom::Start(0)).and_then(|_| opened.write_all(&BINARY_HEADER));
+    written.and_then(|()| opened.sync_all()).map_err(failed)?;
+    done.push(format!("{}: wrote the header", file.display()));
+    Ok(())
+}
+
+/// The list of paths of a trace: written again unless it lists what the events do.
+pub(super) fn rebuild_paths(directory: &Path, paths: &[String], done: &mut Vec<String>) -> RecorderResult<()> {
     let file = directory.join(PATHS_FILE);
     let listed: Option<Value> = std::fs::read(&file).ok().and_then(|text| serde_json::from_slice(&text).ok());
     let paths = Value::from(paths);
-    if listed.as_ref() == Some(&paths) || (any_list && listed.is_some_and(|listed| listed.is_array())) {
+    if listed.as_ref() == Some(&paths) {
         return Ok(());
     }
     replace(&file, &paths, done, "written from the events")

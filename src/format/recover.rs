@@ -21,11 +21,12 @@ use zeekstd::seek_table::SeekTable;
 use super::definitions::Definitions;
 use super::frames::Frames;
 use super::read::{Container, TraceFile, io_error, locate, part_directories, thread_directories};
-use super::rebuild::{rebuild_metadata, rebuild_paths, rebuild_state};
+use super::rebuild::{rebuild_header, rebuild_metadata, rebuild_paths, rebuild_state};
 use super::thread_index::mend_index;
 use crate::errors::RecorderResult;
-use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE};
+use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE, THREADS_DIR};
 use crate::pipeline::event_file::{log_frame, seek_table_bytes};
+use crate::pipeline::part::{PARTS_DIR, is_part_dir};
 use crate::storage::{FsStorage, Storage};
 
 /// What `recording.json` says of a trace whose recorder was killed and that was recovered.
@@ -40,12 +41,25 @@ pub const RECOVERED: &str = "recovered";
 pub fn recover(path: &Path) -> RecorderResult<Vec<String>> {
     let mut done = Vec::new();
     refuse_if_recording(path)?;
+    rebuild_headers(path, &mut done)?;
     for part in part_directories(path)? {
         recover_with_threads(&part, &mut done)?;
     }
     // The state of the whole is mended last: it says `recording` until all is done.
     recover_with_threads(path, &mut done)?;
     Ok(done)
+}
+
+/// Without its header a file is no trace that anything else would look at.
+fn rebuild_headers(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+    let below = |directory: &Path| FsStorage.subdirectories(directory).map_err(|error| io_error(directory, error));
+    let mut parts = below(&path.join(PARTS_DIR))?;
+    parts.retain(|part| is_part_dir(part));
+    for part in parts.iter().map(PathBuf::as_path).chain([path]) {
+        rebuild_header(part, done)?;
+        below(&part.join(THREADS_DIR))?.iter().try_for_each(|thread| rebuild_header(thread, done))?;
+    }
+    Ok(())
 }
 
 fn recover_with_threads(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
@@ -85,9 +99,7 @@ fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<TraceFile>
     }
     if path.is_dir() {
         let paths = known.paths();
-        // The lists of earlier versions are their own business, as long as they are whole.
-        let any_list = damage.is_none() && file.container != Container::Binary;
-        rebuild_paths(path, &paths, any_list, done)?;
+        rebuild_paths(path, &paths, done)?;
         rebuild_metadata(path, &paths[0], done)?;
     }
     Ok(file)
@@ -168,28 +180,44 @@ impl Known {
     }
 }
 
-/// Cuts behind the last whole frame, then adds the missing returns and the seek table.
+/// Cuts behind the last whole frame that ends with an event, then adds the whole events behind it, the missing returns
+/// and the seek table.
 fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
-    let mut table = SeekTable::new();
     let mut frames = Frames::new(File::open(&trace.path)?)?;
+    // Where each ends, in the file and among the bytes of events.
+    let mut ends = vec![(frames.position(), 0)];
     while let Some(frame) = frames.next_frame()? {
-        log_frame(&mut table, frame.compressed, frame.decompressed)?;
+        let events = ends[ends.len() - 1].1 + frame.decompressed as u64;
+        ends.push((frames.position(), events));
     }
-    let (kept, end) = (table.num_frames(), frames.position());
-    let mut file = OpenOptions::new().read(true).write(true).open(&trace.path)?;
-    let cut = file.metadata()?.len() - end;
-    file.set_len(end)?;
-
-    // Only now the file holds exactly the events that stay.
     let mut known = Known::new(trace);
+    let (mut at, mut kept, mut behind) = (0, 0, Vec::new());
+    let mut pass = |end: u64, behind: &mut Vec<Event>| {
+        while at + 1 < ends.len() && ends[at + 1].1 <= end {
+            at += 1;
+            if ends[at].1 == end {
+                kept = at;
+                behind.clear();
+            }
+        }
+    };
+    pass(0, &mut behind);
     trace
-        .for_each(|event| {
+        .binary(|event, end| {
             known.take(&event);
+            behind.push(event);
+            pass(end, &mut behind);
             Ok(())
         })
         .map_err(io::Error::other)?;
+
+    let mut table = SeekTable::new();
+    for frame in ends[..=kept].windows(2) {
+        log_frame(&mut table, (frame[1].0 - frame[0].0) as usize, (frame[1].1 - frame[0].1) as usize)?;
+    }
+    let added = behind.len();
     let mut ending = Vec::new();
-    for event in known.ending() {
+    for event in behind.into_iter().chain(known.ending()) {
         ending = cbor4ii::serde::to_vec(ending, &event).map_err(io::Error::other)?;
     }
     let mut tail = Vec::new();
@@ -199,11 +227,34 @@ fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
         log_frame(&mut table, tail.len(), ending.len())?;
     }
     tail.extend_from_slice(&seek_table_bytes(table));
-    file.seek(SeekFrom::Start(end))?;
-    file.write_all(&tail)?;
-    file.sync_all()?;
+    let end = ends[kept].0;
+    let cut = std::fs::metadata(&trace.path)?.len() - end;
+    replace_tail(&trace.path, end, &tail, added > 0)?;
     let (shown, open) = (trace.path.display(), known.depth);
-    Ok(format!("{shown}: kept {kept} frames, cut {cut} bytes, returned from {open} calls, wrote the seek table"))
+    Ok(format!(
+        "{shown}: kept {kept} frames and {added} events behind them, cut {cut} bytes, returned from {open} calls, wrote \
+         the seek table"
+    ))
+}
+
+/// Puts `tail` behind the first `end` bytes of a file. With `whole` the file changes at once or not at all: what is cut
+/// holds events that the tail repeats.
+fn replace_tail(path: &Path, end: u64, tail: &[u8], whole: bool) -> io::Result<()> {
+    if !whole {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.set_len(end)?;
+        file.seek(SeekFrom::Start(end))?;
+        file.write_all(tail)?;
+        return file.sync_all();
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".recovering");
+    let temporary = PathBuf::from(temporary);
+    // With the permissions of the original.
+    std::fs::copy(path, &temporary)?;
+    replace_tail(&temporary, end, tail, false)?;
+    std::fs::rename(&temporary, path)?;
+    FsStorage.sync_dir(path.parent().unwrap_or(Path::new(".")))
 }
 
 /// Cuts behind the last whole event, then adds the missing returns and the bracket.

@@ -81,8 +81,22 @@ fn what_is_no_trace_is_refused_with_a_code() {
     assert_eq!(locate(dir.path()).unwrap_err().code, ErrorCode::TraceMissing);
     std::fs::write(dir.path().join("trace.bin"), "hello, this is text").unwrap();
     assert_eq!(verify(dir.path()).unwrap_err().code, ErrorCode::UnsupportedFormat);
-    std::fs::write(dir.path().join("trace.bin"), "").unwrap();
+    std::fs::write(dir.path().join("trace.bin"), "hello").unwrap();
     assert_eq!(recover(dir.path()).unwrap_err().code, ErrorCode::UnsupportedFormat);
+}
+
+#[test]
+fn a_file_of_which_a_power_cut_left_nothing_becomes_an_empty_trace() {
+    for left in [&[][..], &[0; 4], &[0; 3000], &[0xC0, 0xDE]] {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("trace.bin");
+        std::fs::write(&file, left).unwrap();
+        assert!(verify(dir.path()).is_err(), "{left:?}");
+        assert!(!recover(dir.path()).unwrap().is_empty());
+        assert_eq!(lines(&file), 0);
+        assert_eq!(verify(dir.path()).unwrap(), [""; 0]);
+        assert_eq!(recover(dir.path()).unwrap(), [""; 0]);
+    }
 }
 
 #[test]

@@ -58,17 +58,20 @@ pub fn read_index(directory: &Path) -> RecorderResult<Option<Vec<Result<Line, St
     Ok(Some(lines.map(|line| serde_json::from_slice(line).map_err(|error| error.to_string())).collect()))
 }
 
-/// Cuts a line that is not whole; says whether there was one.
+/// Cuts the index before the first line that is none (a kill cuts the last one short, a power cut may leave zeros); says
+/// whether there was one.
 pub(super) fn mend_index(directory: &Path) -> RecorderResult<Option<String>> {
     let file = index_file(directory);
     let failed = |error| io_error(&file, error);
-    let Some((text, end)) = whole_lines(&file).map_err(failed)? else { return Ok(None) };
+    let Some((text, whole)) = whole_lines(&file).map_err(failed)? else { return Ok(None) };
+    let lines = text[..whole].split_inclusive(|byte| *byte == b'\n');
+    let end = lines.take_while(|line| serde_json::from_slice::<Line>(line).is_ok()).map(<[u8]>::len).sum::<usize>();
     if end == text.len() {
         return Ok(None);
     }
     let opened = std::fs::OpenOptions::new().write(true).open(&file).map_err(failed)?;
     opened.set_len(end as u64).and_then(|()| opened.sync_all()).map_err(failed)?;
-    Ok(Some(format!("{}: cut {} bytes of a line", file.display(), text.len() - end)))
+    Ok(Some(format!("{}: cut {} bytes behind the last whole line", file.display(), text.len() - end)))
 }
 
 /// What is wrong with the index of the part in a directory. `extents` has the traces that it may speak of, by their
@@ -209,7 +212,7 @@ mod tests {
         assert_eq!(mend_index(dir.path()).unwrap(), None);
         std::fs::create_dir(file.parent().unwrap()).unwrap();
         std::fs::write(&file, format!("{THREADS}{{\"turn\":")).unwrap();
-        assert!(mend_index(dir.path()).unwrap().unwrap().ends_with("cut 8 bytes of a line"));
+        assert!(mend_index(dir.path()).unwrap().unwrap().ends_with("cut 8 bytes behind the last whole line"));
         assert_eq!(std::fs::read_to_string(&file).unwrap(), THREADS);
         assert_eq!(mend_index(dir.path()).unwrap(), None);
     }

@@ -19,6 +19,7 @@ use crate::storage::{Storage, StorageFile};
 
 use super::compressor::FrameCompressor;
 use super::model::TraceFormat;
+use super::names::Names;
 
 /// The version 1 header of `trace.bin`.
 pub const BINARY_HEADER: [u8; 8] = [0xC0, 0xDE, 0x72, 0xAC, 0xE2, 0x01, 0x00, 0x00];
@@ -49,6 +50,10 @@ pub(super) struct EventFile {
     tail: Vec<u8>,
     /// Some event was appended.
     has_events: bool,
+    /// Written since the last sync.
+    unsynced: bool,
+    /// Its name would survive a power cut.
+    named: bool,
     /// Head, parts or tail differ from what is on disk.
     dirty: bool,
     /// A write failed or is under way: nothing more is stored, except the old tail.
@@ -74,6 +79,8 @@ impl EventFile {
             provisional,
             tail: Vec::new(),
             has_events: false,
+            unsynced: false,
+            named: false,
             dirty: true,
             broken: false,
         }
@@ -144,6 +151,7 @@ impl EventFile {
         let new_size = self.stored + self.pending.len() as u64;
 
         self.broken = true;
+        self.unsynced = true;
         if self.exists {
             self.overwrite_tail(storage, new_size, old_size).inspect_err(|_| self.restore())?;
         } else {
@@ -182,13 +190,21 @@ impl EventFile {
         }
     }
 
-    /// Waits until what is stored would survive a power cut.
-    pub fn sync(&mut self, storage: &dyn Storage) -> io::Result<()> {
-        match &mut self.handle {
-            Some(handle) => handle.sync(),
-            None if self.exists => storage.open(&self.path)?.sync(),
-            None => Ok(()),
+    /// Waits until what is stored would survive a power cut; the directories in which its name is not safe yet go into
+    /// `names`, for whoever syncs several files.
+    pub fn sync(&mut self, storage: &dyn Storage, names: &mut Names) -> io::Result<()> {
+        if !self.exists || !self.unsynced {
+            return Ok(());
         }
+        match &mut self.handle {
+            Some(handle) => handle.sync()?,
+            None => storage.open(&self.path)?.sync()?,
+        }
+        self.unsynced = false;
+        if !std::mem::replace(&mut self.named, true) {
+            names.of(&self.path);
+        }
+        Ok(())
     }
 
     /// Gives the file descriptor back; the next store opens the file again.

@@ -20,6 +20,7 @@ use crate::storage::Storage;
 
 use super::artifacts::THREADS_DIR;
 use super::encoder::Turn;
+use super::names::Names;
 use super::part::Part;
 use super::stream::StreamInfo;
 
@@ -151,9 +152,13 @@ impl IndexFile {
         Ok(())
     }
 
-    /// Waits until what is stored would survive a power cut.
-    pub fn sync(&self, storage: &dyn Storage) -> io::Result<()> {
-        if self.stored > 0 { storage.open(&self.path)?.sync() } else { Ok(()) }
+    /// Waits until what is stored would survive a power cut, but for its name.
+    pub fn sync(&self, storage: &dyn Storage, names: &mut Names) -> io::Result<()> {
+        if self.stored > 0 {
+            storage.open(&self.path)?.sync()?;
+            names.of(&self.path);
+        }
+        Ok(())
     }
 }
 

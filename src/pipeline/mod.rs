@@ -27,6 +27,7 @@ pub mod limits;
 pub mod losses;
 mod messages;
 pub mod model;
+mod names;
 pub mod part;
 pub mod ring;
 pub mod spawn;

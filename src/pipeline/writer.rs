@@ -25,6 +25,7 @@ use super::config::PipelineConfig;
 use super::event_file::EventFile;
 use super::index::IndexFile;
 use super::messages::{Content, Segment, SegmentBuffer, WriterItem, WriterWork};
+use super::names::Names;
 use super::part::{Part, PartSummary};
 use super::stats::{Meters, StreamMeter};
 use super::supervisor::Supervisor;
@@ -63,6 +64,8 @@ pub(super) struct Writer {
     config: Arc<PipelineConfig>,
     compressor: FrameCompressor,
     files: BTreeMap<u32, StreamFile>,
+    /// Files that are complete and not synced yet.
+    finished: Vec<EventFile>,
     /// The index of the part being written, once there is one.
     index: Option<IndexFile>,
     /// The first stream's file until its first segment comes.
@@ -100,6 +103,7 @@ impl Writer {
             config,
             compressor,
             files: BTreeMap::new(),
+            finished: Vec::new(),
             index: None,
             first: Some(first),
             waiting: BTreeMap::new(),
@@ -115,7 +119,7 @@ impl Writer {
         if !supervisor.is_in_a_hurry() {
             supervisor.guard(STAGE, || {
                 self.store_all()?;
-                if self.config.durable { self.sync_index() } else { Ok(()) }
+                if self.config.durable { self.sync_all() } else { Ok(()) }
             });
         }
         // Close the files, and leave those who wait for a mark without an answer, before waiting for the senders.
@@ -149,8 +153,7 @@ impl Writer {
                     WriterWork::Mark { reply, durable } => {
                         self.store_all()?;
                         if durable {
-                            self.sync(0)?;
-                            self.sync_index()?;
+                            self.sync_all()?;
                         }
                         // Whoever asked may have lost patience.
                         let _ = reply.send(());
@@ -247,15 +250,10 @@ impl Writer {
         index.store(&*self.storage).map_err(|error| file_error("write", index.path(), error))
     }
 
-    fn sync_index(&self) -> RecorderResult<()> {
-        let Some(index) = &self.index else { return Ok(()) };
-        index.sync(&*self.storage).map_err(|error| file_error("sync", index.path(), error))
-    }
-
     fn end_part(&mut self, part: &Arc<Part>, reason: &str) -> RecorderResult<()> {
         self.store_index()?;
         if self.config.durable {
-            self.sync_index()?;
+            self.sync_all()?;
         }
         self.index = None;
         let streams = self.meters.streams_of(part);
@@ -285,17 +283,28 @@ impl Writer {
         outcome.and(self.store_index())
     }
 
-    fn sync(&mut self, id: u32) -> RecorderResult<()> {
-        let Some(entry) = self.files.get_mut(&id) else { return Ok(()) };
-        entry.file.sync(&*self.storage).map_err(|error| file_error("sync", entry.file.path(), error))
+    /// Waits until everything that was stored would survive a power cut.
+    fn sync_all(&mut self) -> RecorderResult<()> {
+        let mut names = Names::new(&self.config.out_dir);
+        let open = self.files.values_mut().map(|entry| &mut entry.file);
+        for file in open.chain(&mut self.finished).chain(&mut self.first) {
+            file.sync(&*self.storage, &mut names).map_err(|error| file_error("sync", file.path(), error))?;
+        }
+        self.finished.clear();
+        if let Some(index) = &self.index {
+            index.sync(&*self.storage, &mut names).map_err(|error| file_error("sync", index.path(), error))?;
+        }
+        names.sync(&*self.storage).map_err(|error| file_error("sync", &self.config.out_dir, error))
     }
 
     fn finish(&mut self, id: u32) -> RecorderResult<()> {
         self.store(id)?;
-        if self.config.durable && id == 0 {
-            self.sync(id)?;
+        if let Some(mut finished) = self.files.remove(&id)
+            && self.config.durable
+        {
+            finished.file.close();
+            self.finished.push(finished.file);
         }
-        self.files.remove(&id);
         Ok(())
     }
 

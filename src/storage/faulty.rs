@@ -92,6 +92,9 @@ impl Storage for FaultyStorage {
     fn subdirectories(&self, path: &Path) -> io::Result<Vec<PathBuf>> {
         FsStorage.subdirectories(path)
     }
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        FsStorage.sync_dir(path)
+    }
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         match self.plan.full_after {
             Some(limit) => Ok(limit.saturating_sub(self.counters.grown.load(Ordering::Relaxed))),

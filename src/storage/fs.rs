@@ -35,7 +35,10 @@ impl Storage for FsStorage {
             let _ = fs::remove_file(&temporary);
             return Err(error);
         }
-        if durable { sync_parent(path) } else { Ok(()) }
+        match path.parent() {
+            Some(parent) if durable => self.sync_dir(parent),
+            _ => Ok(()),
+        }
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
@@ -69,6 +72,14 @@ impl Storage for FsStorage {
         Ok(found)
     }
 
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        // Only Unix lets one open a directory for that.
+        #[cfg(unix)]
+        File::open(if path.as_os_str().is_empty() { Path::new(".") } else { path })?.sync_all()?;
+        let _ = path;
+        Ok(())
+    }
+
     fn free_space(&self, path: &Path) -> io::Result<u64> {
         crate::ffi::disk::free_space(path)
     }
@@ -98,17 +109,6 @@ fn temporary_name(path: &Path) -> PathBuf {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}.tmp", std::process::id()));
     path.with_file_name(name)
-}
-
-/// Makes a rename durable; only Unix lets one open a directory for that.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    #[cfg(unix)]
-    if let Some(parent) = path.parent() {
-        let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-        File::open(parent)?.sync_all()?;
-    }
-    let _ = path;
-    Ok(())
 }
 
 #[derive(Debug)]

@@ -11,9 +11,11 @@ use std::fmt::Debug;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub mod crash;
 pub mod faulty;
 pub mod fs;
 
+pub use crash::CrashStorage;
 pub use faulty::{FaultPlan, FaultyStorage};
 pub use fs::FsStorage;
 
@@ -31,6 +33,8 @@ pub trait Storage: Debug + Send + Sync {
     fn remove_empty_dir(&self, path: &Path) -> io::Result<()>;
     /// Directories directly below `path`, in order of their names; none if `path` does not exist.
     fn subdirectories(&self, path: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Waits until the names in a directory would survive a power cut.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
     /// Bytes that a user may still write to the disk of `path`.
     fn free_space(&self, path: &Path) -> io::Result<u64>;
 }

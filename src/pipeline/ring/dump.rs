@@ -27,6 +27,7 @@ use crate::pipeline::event_file::EventFile;
 use crate::pipeline::index::{IndexFile, IndexLines};
 use crate::pipeline::messages::{Content, Reply, SegmentBuffer, with_content};
 use crate::pipeline::model::Exit;
+use crate::pipeline::names::Names;
 use crate::pipeline::part::Part;
 use crate::pipeline::stats::{PipelineStats, StreamMeter};
 use crate::pipeline::stream::StreamShared;
@@ -226,7 +227,8 @@ impl DumpFile<'_> {
         self.append()?;
         let bytes = self.store()?;
         if self.config.durable {
-            let synced = self.file.sync(self.storage);
+            let mut names = Names::new(&self.config.out_dir);
+            let synced = self.file.sync(self.storage, &mut names).and_then(|()| names.sync(self.storage));
             synced.map_err(|error| file_error("sync", self.file.path(), error))?;
         }
         Ok(bytes)
