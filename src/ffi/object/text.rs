@@ -15,6 +15,25 @@ pub enum Text<'a> {
     Ucs4(&'a [u32]),
 }
 
+/// Whether a str of one byte per character is ASCII.
+///
+/// # Safety
+/// `text` is a live str and `bytes` are its characters.
+#[cfg(not(Py_3_14))]
+#[inline]
+unsafe fn is_ascii(text: *mut ffi::PyObject, _bytes: &[u8]) -> bool {
+    // SAFETY: caller's promise.
+    unsafe { ffi::PyUnicode_IS_ASCII(text) != 0 }
+}
+
+/// The same where PyO3 knows no layout of the flags: the characters of an ASCII str follow its short header. Those of a
+/// subclass are somewhere else, and are looked at.
+#[cfg(Py_3_14)]
+#[inline]
+unsafe fn is_ascii(text: *mut ffi::PyObject, bytes: &[u8]) -> bool {
+    (bytes.as_ptr() as usize).wrapping_sub(text as usize) == size_of::<ffi::PyASCIIObject>() || bytes.is_ascii()
+}
+
 impl<'a> Obj<'a> {
     /// Call it for [`Kind::Str`] only.
     #[inline]
@@ -29,7 +48,7 @@ impl<'a> Obj<'a> {
             match ffi::PyUnicode_KIND(this) {
                 ffi::PyUnicode_1BYTE_KIND => {
                     let bytes = std::slice::from_raw_parts(data.cast::<u8>(), length);
-                    if ffi::PyUnicode_IS_ASCII(this) != 0 {
+                    if is_ascii(this, bytes) {
                         Text::Ascii(std::str::from_utf8_unchecked(bytes))
                     } else {
                         Text::Latin1(bytes)
