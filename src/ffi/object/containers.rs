@@ -2,6 +2,8 @@
 //!
 //! Invariants: as for every [`Obj`]; looking a name up calls no `__eq__` and no `__hash__`.
 
+use std::mem::offset_of;
+
 use pyo3::ffi;
 
 use super::Obj;
@@ -24,7 +26,7 @@ impl<'a> Obj<'a> {
                 let items = (*this.cast::<ListObject>()).items;
                 if items.is_null() { &[] } else { std::slice::from_raw_parts(items, size) }
             } else {
-                std::slice::from_raw_parts(this.cast::<TupleObject>().byte_add(size_of::<TupleObject>()).cast(), size)
+                std::slice::from_raw_parts(this.byte_add(offset_of!(ffi::PyTupleObject, ob_item)).cast(), size)
             }
         };
         // SAFETY: the container keeps its items alive for `'a`.
@@ -160,11 +162,6 @@ struct ListObject {
     head: ffi::PyVarObject,
     items: *mut *mut ffi::PyObject,
     allocated: ffi::Py_ssize_t,
-}
-
-#[repr(C)]
-struct TupleObject {
-    head: ffi::PyVarObject,
 }
 
 unsafe extern "C" {
