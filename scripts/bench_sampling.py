@@ -42,7 +42,7 @@ MODES: dict[str, str] = {
     "budget": 'sampling.mode=budget;sampling.budget="2%"',
     "calls": "calls",
     "flight recorder": "ring.storage=memory;ring.keep_at_exit=false",
-    "flight recorder, calls": "ring.storage=memory;ring.keep_at_exit=false;events.lines=false;values.globals=off",
+    "flight recorder of calls": "ring.storage=memory;ring.keep_at_exit=false;events.lines=false;values.globals=off",
     "full": "full",
 }
 """Name: the policy."""

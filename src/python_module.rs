@@ -160,9 +160,10 @@ fn is_tracing() -> bool {
     session::is_tracing()
 }
 
-/// Directory of this process's recording and the number of the part that is being written, if one is running.
+/// Directory of this process's recording, if one is running, and the number of the part that what happens now is in;
+/// none while nothing is recorded, and where only marked samples are: which part has them is known later.
 #[pyfunction]
-fn recording_location() -> Option<(std::ffi::OsString, u32)> {
+fn recording_location() -> Option<(std::ffi::OsString, Option<u32>)> {
     session::location().map(|(directory, part)| (directory.into_os_string(), part))
 }
 

@@ -331,8 +331,11 @@ impl RecorderPolicy {
                 None => Ok(()),
             };
         }
+        if self.sampling.mode != SamplingMode::Off {
+            let rule = "chooses what is kept, as the flight recorder does, and needs 'off' as";
+            return Err(Contradiction { key: "sampling.mode", other: ring, rule });
+        }
         let limited = [
-            (self.sampling.mode != SamplingMode::Off, "sampling.mode"),
             (limits.max_bytes > 0, "limits.max_bytes"),
             (limits.max_steps > 0, "limits.max_steps"),
             (!limits.max_duration.is_zero(), "limits.max_duration"),

@@ -23,8 +23,10 @@ pub const PRESETS: [Preset; 5] = [
     },
     Preset {
         name: "flight-recorder",
-        toml: "# The latest events in memory, dumped when something goes wrong or somebody asks.\n\
+        toml: "# The latest calls in memory, dumped when something goes wrong or somebody asks.\n\
                [recorder]\non_recorder_error = \"disable\"\n\n\
+               [events]\nlines = false\n\n\
+               [values]\nglobals = \"off\"\n\n\
                [ring]\nstorage = \"memory\"\n\n\
                [triggers]\nsignal = \"SIGUSR2\"\nuncaught_exception = true\nserver_errors = true\n",
     },
@@ -62,7 +64,8 @@ mod tests {
         assert_eq!(calls.values.globals, Globals::Off);
         let flight = policy("flight-recorder");
         assert_eq!(flight.ring.storage, RingStorage::Memory);
-        assert!(flight.triggers.uncaught_exception && flight.triggers.server_errors && flight.events.lines);
+        assert!(flight.triggers.uncaught_exception && flight.triggers.server_errors);
+        assert!(!flight.events.lines && flight.events.calls && flight.events.returns);
         assert_eq!(flight.triggers.signal, TriggerSignal::Usr2);
         let off = policy("off");
         assert!(off.events.none() && !off.io_capture.line_proxies);

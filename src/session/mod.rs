@@ -288,9 +288,13 @@ pub fn is_tracing() -> bool {
     active().is_some()
 }
 
-/// Directory of this process's recording and the number of the part that is being written.
-pub fn location() -> Option<(PathBuf, u32)> {
-    active().as_ref().map(|session| (session.out_dir.clone(), session.tracer.shared().pipeline.current_part()))
+/// Directory of this process's recording, and the number of the part that what happens now is in, if that is known now.
+pub fn location() -> Option<(PathBuf, Option<u32>)> {
+    active().as_ref().map(|session| {
+        let shared = session.tracer.shared();
+        let records_all = shared.entries.is_none() && shared.state.is_recording();
+        (session.out_dir.clone(), records_all.then(|| shared.pipeline.current_part()))
+    })
 }
 
 /// Makes everything recorded so far durable; nothing to do without a session.

@@ -239,6 +239,8 @@ def test_requests_are_sampled_by_the_middleware_and_their_spans_say_so(record: R
     spans = [json.loads(line) for line in (outcome.directory / "spans.jsonl").read_text().splitlines()]
     assert len(spans) == 150
     labels = {span["sample"]: span["label"] for span in spans if "sample" in span}
+    # Which part has a sample is known later; the part itself says it.
+    assert {span["trace_part"] for span in spans} == {None}
     told = metadata(outcome.directory)["sampling"]
     assert (told["candidates"], told["samples"]) == (150, len(labels))
     assert {about["number"]: about["entry"] for abouts, _ in found for about in abouts} == labels

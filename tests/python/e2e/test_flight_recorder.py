@@ -347,6 +347,7 @@ def test_triggers_without_a_flight_recorder_and_limits_with_one_are_refused(
     for policy, message in (
         ("triggers.server_errors=true", "triggers.server_errors (true) needs 'memory' as ring.storage (off)"),
         ("ring.storage=memory;limits.max_steps=5", "needs 'off' as ring.storage (memory)"),
+        ("ring.storage=memory;sampling.mode=windows", "sampling.mode (windows) chooses what is kept, as the flight"),
     ):
         outcome = run(script, env={"CODETRACER_POLICY": policy})
         assert outcome.status != 0

@@ -211,8 +211,13 @@ def test_the_manifest_is_the_argument_else_the_variable_else_in_the_recording(
     request(app)  # nowhere to note it, and no harm
     with recorder.trace(tmp_path / "out"):
         request(app)
-        session_line = lines(tmp_path / "out" / "spans.jsonl")[0]
-    assert (session_line["trace"], session_line["trace_part"]) == (str(tmp_path / "out"), 0)
+        recorder.pause()
+        request(app)
+        recorder.resume()
+        request(app)
+        session_lines = lines(tmp_path / "out" / "spans.jsonl")
+    assert {line["trace"] for line in session_lines} == {str(tmp_path / "out")}
+    assert [line["trace_part"] for line in session_lines] == [0, None, 1]
     monkeypatch.setenv("CODETRACER_SPAN_MANIFEST", str(tmp_path / "from-env"))
     request(app)
     request(CodeTracerWSGIMiddleware(wsgi_app(), manifest))

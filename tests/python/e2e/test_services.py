@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.reading import Trace
@@ -150,9 +151,72 @@ def test_every_request_is_answered_and_recorded(tmp_path: Path, name: str, polic
     assert "Traceback" not in service.log.read_text()
 
 
-def test_a_graceful_reload_loses_no_request(tmp_path: Path) -> None:
+WINDOWS = 'sampling.mode=windows;sampling.on="50ms";sampling.every="500ms"'
+ALWAYS_ON = {
+    "windows": WINDOWS,
+    "requests": 'sampling.mode=entries;sampling.entries=middleware;sampling.rate="2%"',
+    "budget": "sampling.mode=budget",
+    "flight recorder": "ring.storage=memory;ring.max_bytes=4MiB;ring.keep_at_exit=false;triggers.server_errors=true",
+}
+
+
+def sampled(service: Service) -> list[dict[str, Any]]:
+    """What the metadata of each part say of its sample; reading the parts checks that each is a whole trace."""
+    parts = [part for directory in service.directories() for part in sorted(directory.glob("parts/*"))]
+    abouts = [Trace(part).metadata["part"] for part in parts]
+    return [sample for about in abouts for sample in about.get("samples") or [about["sample"]]]
+
+
+@pytest.mark.parametrize("mode", ALWAYS_ON)
+def test_thousands_of_requests_are_answered_whatever_is_sampled(tmp_path: Path, mode: str) -> None:
+    requests = 10_000 if mode == "flight recorder" else 2_500
+    name = "gunicorn gthread"
+    paths = [f"/r{number}" for number in range(requests)]
+    with serve(tmp_path, name, policy=ALWAYS_ON[mode]) as service:
+        answers = service.hammer(paths)
+        assert service.terminate() == end_of(name), service.log.read_text()
+    assert answers == [(200, f"{path} 10") for path in paths]
+    assert answered(service) == Counter(paths), "one line in a manifest for each"
+    assert "Traceback" not in service.log.read_text()
+    assert not [line for line in service.log.read_text().splitlines() if '"level":"ERROR"' in line]
+    if mode == "flight recorder":
+        assert not list(service.out.glob("**/dumps/*")), "nothing went wrong"
+        return
+    samples = sampled(service)
+    assert samples, "some of it was recorded"
+    if mode == "requests":
+        spans = [span for span in service.spans() if "sample" in span]
+        recorded = Counter(sample["entry"] for sample in samples)
+        assert recorded == Counter(span["label"] for span in spans), "what was to be sampled is there"
+        assert 0.3 < len(samples) / (requests * 0.02) < 3
+
+
+def test_a_slow_request_is_dumped_by_the_worker_that_served_it(tmp_path: Path) -> None:
+    policy = "ring.storage=memory;ring.seconds=3600;triggers.slow_request=900ms;triggers.min_interval=0s"
+    with serve(tmp_path, "gunicorn gthread", policy=policy) as service:
+        service.get_all([f"/r{number}" for number in range(20)])
+        assert service.get("/slow") == (200, "/slow 10")
+        deadline = time.monotonic() + 60
+        slow_ones = "processes/*/dumps/*-slow-GET__slow/recording.json"
+        while not any("complete" in path.read_text() for path in service.out.glob(slow_ones)):
+            assert time.monotonic() < deadline, service.log.read_text()
+            time.sleep(0.05)
+        assert service.terminate() == 0
+    dumped = [(path, Trace(path)) for path in service.out.glob("processes/*/dumps/*")]
+    slow = [(path, trace) for path, trace in dumped if trace.metadata["dump"]["request"] == "GET /slow"]
+    assert len(slow) == 1
+    path, trace = slow[0]
+    assert path.name.endswith("-slow-GET__slow")
+    assert trace.metadata["dump"]["duration_ms"] >= 900
+    handled = [str(dict(call.args)["path"]) for thread in trace.threads for call in thread.calls_of("handle")]
+    assert sum("/slow" in path for path in handled) == 1
+
+
+@pytest.mark.parametrize("policy", ["full", "ring.storage=memory;ring.seconds=3600;events.lines=false"])
+def test_a_graceful_reload_loses_no_request(tmp_path: Path, policy: str) -> None:
     paths = [f"/r{number}" for number in range(120)]
-    with serve(tmp_path, "gunicorn gthread", "--graceful-timeout", "60") as service, ThreadPoolExecutor(1) as pool:
+    options = ["--graceful-timeout", "60"]
+    with serve(tmp_path, "gunicorn gthread", *options, policy=policy) as service, ThreadPoolExecutor(1) as pool:
         requests = pool.submit(service.get_all, paths, 2)
         for _ in range(2):
             time.sleep(0.2)

@@ -102,6 +102,26 @@ class Service:
         with ThreadPoolExecutor(at_once) as pool:
             return list(pool.map(self.get, paths))
 
+    def hammer(self, paths: Sequence[str], at_once: int = 4) -> list[tuple[int, str]]:
+        """Many requests over few connections, each used for as long as the server keeps it; answers in order."""
+        answers: list[tuple[int, str]] = [(0, "")] * len(paths)
+
+        def client(first: int) -> None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=TIMEOUT)
+            try:
+                for number in range(first, len(paths), at_once):
+                    connection.request("GET", paths[number])
+                    answer = connection.getresponse()
+                    answers[number] = (answer.status, answer.read().decode())
+                    if answer.will_close:
+                        connection.close()
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(at_once) as pool:
+            list(pool.map(client, range(at_once)))
+        return answers
+
     def terminate(self, signal_number: int = signal.SIGTERM) -> int:
         """Asks the server to end, and waits until it has."""
         self.process.send_signal(signal_number)
