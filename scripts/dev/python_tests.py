@@ -18,6 +18,24 @@ BROWSERS = (
 )
 MODULE = f"codetracer_python_recorder.{EXTENSION}"
 
+EITHER_WAY = (
+    "tests/python/e2e/test_filters.py",
+    "tests/python/e2e/test_frameworks.py",
+    "tests/python/e2e/test_generated_programs.py",
+    "tests/python/e2e/test_instances_changed.py",
+    "tests/python/e2e/test_libraries_values.py",
+    "tests/python/e2e/test_oracle_comparison.py",
+    "tests/python/e2e/test_output_streams.py",
+    "tests/python/e2e/test_pause.py",
+    "tests/python/e2e/test_same_behaviour.py",
+    "tests/python/e2e/test_sampling.py",
+    "tests/python/e2e/test_secrets.py",
+    "tests/python/e2e/test_sessions.py",
+    "tests/python/e2e/test_values_unnoticed.py",
+    "tests/python/crash/test_threads.py",
+)
+"""The tests whose outcome depends on how frames are read: they are run a second time, through the public API."""
+
 
 def stubs() -> None:
     """The .pyi must say exactly what the extension has."""
@@ -40,6 +58,9 @@ def tests(arguments: list[str]) -> None:
         extension.ensure(interpreter)
         say(f"Python tests on CPython {interpreter.version}")
         run([interpreter.python, "-m", "pytest", "-n", "2", *arguments])
+        if not arguments:
+            say(f"Python tests on CPython {interpreter.version}, frames read through the public API")
+            run([interpreter.python, "-m", "pytest", "-n", "2", "--frame-access=public", *EITHER_WAY])
 
 
 if __name__ == "__main__":

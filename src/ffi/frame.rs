@@ -12,6 +12,7 @@ use pyo3::ffi;
 
 use super::layout::{self, InterpreterFrame};
 use super::object::Obj;
+use super::python_types::exact_attribute;
 
 /// A running frame.
 #[derive(Clone, Copy)]
@@ -49,6 +50,12 @@ pub unsafe fn current<'a>() -> Option<Frame<'a>> {
     }
 }
 
+/// Whether a tuple among the attributes of a code object has just this object. (The names of variables are interned.)
+fn holds(code: Obj<'_>, attribute: &std::ffi::CStr, address: usize) -> bool {
+    exact_attribute(code, attribute)
+        .is_some_and(|all| all.get().is_some_and(|all| all.items().flatten().any(|item| item.address() == address)))
+}
+
 impl<'a> FastFrame<'a> {
     /// The frame itself, or the nearest caller that is a real Python frame.
     #[inline]
@@ -72,6 +79,14 @@ impl<'a> FastFrame<'a> {
 }
 
 impl<'a> Frame<'a> {
+    /// A frame that is read through the public API.
+    ///
+    /// # Safety
+    /// The pointer is that of a live frame, and the GIL is held for `'a`.
+    pub(super) unsafe fn public(pointer: *mut ffi::PyFrameObject) -> Self {
+        Self::Public(PublicFrame { pointer, borrowed: PhantomData })
+    }
+
     /// Unique among the frames that are alive.
     #[inline]
     pub fn id(self) -> usize {
@@ -167,12 +182,28 @@ impl<'a> Frame<'a> {
                 let value = ffi::PyFrame_GetVar(frame.pointer, name as *mut ffi::PyObject);
                 if value.is_null() {
                     ffi::PyErr_Clear();
-                    return None;
+                    return self.captured_by_class_body(name);
                 }
                 ffi::Py_DECREF(value);
                 Obj::borrow(value)
             },
         }
+    }
+
+    /// What a class body captured under this name, which the public API hides: its caller, the function that the body
+    /// stands in, has the same cell. `None` for other code, and where another function calls the body.
+    #[cold]
+    fn captured_by_class_body(self, name: usize) -> Option<Obj<'a>> {
+        let code = self.code()?;
+        let flags = exact_attribute(code, c"co_flags")?;
+        if flags.get()?.small_int()? & i64::from(ffi::CO_OPTIMIZED) != 0 || !holds(code, c"co_freevars", name) {
+            return None;
+        }
+        let around = self.previous()?;
+        if !holds(around.code()?, c"co_consts", code.address()) {
+            return None;
+        }
+        around.slot(0, name)
     }
 
     /// The instruction that is executing, as far as it tells instructions of one code object apart; `None` where that is

@@ -85,6 +85,24 @@ pub(super) unsafe fn current_frame() -> *mut InterpreterFrame {
     }
 }
 
+/// How many frames of Python code the calling thread has on its stack, and how many it may have. For the probe.
+pub(super) fn recursion() -> (c_int, c_int) {
+    // SAFETY: the GIL is held where Python code has called us, and the version is the one the struct was written for.
+    unsafe {
+        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
+        ((*state).recursion_limit - (*state).recursion_remaining, (*state).recursion_limit)
+    }
+}
+
+/// The version of a dict's keys, 0 if they have none. For the probe.
+///
+/// # Safety
+/// The GIL is held and this is a dict of the version the layout was written for.
+pub(super) unsafe fn key_version(dict: *mut PyObject) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { (*(*dict.cast::<Dict>()).keys).version }
+}
+
 /// What [`cut`] took away.
 pub(super) struct Joint {
     frame: *mut InterpreterFrame,

@@ -1,9 +1,13 @@
-//! The start-up check: does the private layout say what the public frame API says?
+//! The start-up check: do the private layouts say what the public API says?
 //!
 //! Invariants:
 //! - Runs once per process, before any callback is registered; its answer never changes afterwards.
+//! - Every private field that is read on the fast path of frames, dicts, instances and generators has a check here, by
+//!   name; one that disagrees refuses them all.
 //! - `CODETRACER_FRAME_ACCESS=public` refuses the private layout, so that both paths can be tested and a user can
 //!   rule the fast path out as the cause of a problem.
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -17,14 +21,42 @@ const PROBE: &std::ffi::CStr = c"
 class Instance:
     pass
 
-def probe(check, a, /, b, *args, k, **kw):
+def called(check, a, /, b, *args, k, **kw):
     captured = a
     def inner():
         return captured
     instance = Instance()
     instance.first = a
     instance.second = b
-    return check(instance, inner)
+    check('variables')
+    check('caller')
+    check('recursion')
+    check('instance', instance)
+    return inner
+
+def look_up():
+    return Instance
+
+def probe(check):
+    check('outer')
+    check('instruction')
+    called(check, 17, 'text', 'more', k=2.5, extra='x')
+    check('instruction')
+    class Body:
+        name = 1
+        check('namespace')
+    check('type', Body)
+    for _ in range(64):
+        look_up()
+    names = dict(zip('abcdefghijklmno', range(15)))
+    del names['b']
+    check('names', names)
+    check('keys', {1: 2, 'a': 3})
+    check('version', globals())
+    generator = (name for name in names)
+    check('not begun', generator)
+    generator.close()
+    check('ended', generator)
 ";
 
 /// Decides whether the fast path is used; returns the reason if it is not.
@@ -38,8 +70,8 @@ pub fn decide_frame_access(py: Python<'_>) -> Option<String> {
         Some("the frame layout of this interpreter version is not known".to_owned())
     } else {
         match run(py) {
-            Ok(true) => None,
-            Ok(false) => Some("the probe read other values than the public frame API".to_owned()),
+            Ok(Some(name)) => Some(format!("the probe `{name}` read otherwise than the public API")),
+            Ok(None) => None,
             Err(error) => Some(format!("the probe failed: {error}")),
         }
     };
@@ -47,43 +79,111 @@ pub fn decide_frame_access(py: Python<'_>) -> Option<String> {
     refusal
 }
 
-fn run(py: Python<'_>) -> PyResult<bool> {
-    let namespace = PyDict::new(py);
-    py.run(PROBE, Some(&namespace), None)?;
-    let Some(probe) = namespace.get_item("probe")? else { return Ok(false) };
-    let check = PyCFunction::new_closure(py, None, None, |args: &Bound<'_, PyTuple>, _| -> PyResult<bool> {
-        let instance = args.get_item(0)?;
-        Ok(frames_agree() && instance_agrees(&instance)?)
-    })?;
-    let kwargs = PyDict::new(py);
-    kwargs.set_item("k", 2.5)?;
-    kwargs.set_item("extra", "x")?;
-    probe.call((check, 17, "text", "more"), Some(&kwargs))?.extract()
+/// What one check leaves for a later one, and what disagreed first.
+#[derive(Default)]
+struct Findings {
+    checks: usize,
+    disagreed: Option<String>,
+    depth: i32,
+    instruction: Option<(usize, i32)>,
 }
 
-/// Compares the frame of `probe`, read both ways.
-fn frames_agree() -> bool {
-    // SAFETY: called from Python code with the GIL held. The private layout is read only because the version is the
-    // one it was written for; `trusted` is switched on for the length of these reads and decided by the caller.
+/// How many checks [`PROBE`] makes.
+const CHECKS: usize = 14;
+
+/// The name of the check that disagreed.
+fn run(py: Python<'_>) -> PyResult<Option<String>> {
+    let namespace = PyDict::new(py);
+    py.run(PROBE, Some(&namespace), None)?;
+    let findings = Arc::new(Mutex::new(Findings::default()));
+    let shared = Arc::clone(&findings);
+    let check = PyCFunction::new_closure(py, None, None, move |args: &Bound<'_, PyTuple>, _| -> PyResult<()> {
+        let name: String = args.get_item(0)?.extract()?;
+        let object = args.get_item(1).ok();
+        let mut findings = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let agrees = agrees(&name, object.as_ref(), &mut findings)? && !injected(&name);
+        findings.checks += 1;
+        if !agrees && findings.disagreed.is_none() {
+            findings.disagreed = Some(name);
+        }
+        Ok(())
+    })?;
+    namespace.as_any().get_item("probe")?.call1((check,))?;
+    let findings = std::mem::take(&mut *findings.lock().unwrap_or_else(PoisonError::into_inner));
+    Ok(findings.disagreed.or_else(|| (findings.checks != CHECKS).then(|| "all".to_owned())))
+}
+
+/// Whether a test wants this check to disagree.
+#[cfg(feature = "integration-test")]
+fn injected(name: &str) -> bool {
+    std::env::var("CODETRACER_TEST_INJECT_LAYOUT").is_ok_and(|wanted| wanted == name)
+}
+#[cfg(not(feature = "integration-test"))]
+fn injected(_: &str) -> bool {
+    false
+}
+
+fn agrees(name: &str, object: Option<&Bound<'_, PyAny>>, findings: &mut Findings) -> PyResult<bool> {
+    Ok(match (name, object) {
+        ("outer", None) => {
+            let (depth, limit) = trusting(layout::recursion);
+            findings.depth = depth;
+            // SAFETY: the GIL is held.
+            limit == unsafe { ffi::Py_GetRecursionLimit() }
+        }
+        ("recursion", None) => trusting(layout::recursion).0 == findings.depth + 1,
+        ("variables", None) => variables_agree(),
+        ("caller", None) => callers_agree(),
+        ("namespace", None) => namespace_agrees(),
+        ("instruction", None) => instruction_agrees(findings),
+        ("instance", Some(instance)) => instance_agrees(instance)?,
+        ("type", Some(class)) => {
+            let read = super::with_obj(class, |class| super::object::Type::of_type_object(class).full_name());
+            read.ends_with(&class.getattr("__qualname__")?.extract::<String>()?)
+        }
+        ("names" | "keys", Some(dict)) => dict_agrees(dict.cast::<PyDict>()?)?,
+        ("version", Some(namespace)) => key_version_agrees(namespace.cast::<PyDict>()?)?,
+        ("not begun", Some(generator)) => begun_agrees(generator, true),
+        ("ended", Some(generator)) => begun_agrees(generator, false),
+        _ => false,
+    })
+}
+
+/// Reads something by the private layout, which is trusted for no longer. No Python code runs meanwhile.
+fn trusting<T>(read: impl FnOnce() -> T) -> T {
+    layout::decide(true);
+    let found = read();
+    layout::decide(false);
+    found
+}
+
+/// The calling frame, read by the private layout.
+///
+/// # Safety
+/// As [`frame::current`].
+unsafe fn fast_frame<'a>() -> Option<Frame<'a>> {
+    // SAFETY: the caller's promise; the version is the one the layout was written for.
+    trusting(|| unsafe { frame::current() })
+}
+
+/// Code, line, globals and variables of the calling frame, read both ways.
+fn variables_agree() -> bool {
+    // SAFETY: called from Python code with the GIL held.
     unsafe {
         let public = ffi::PyEval_GetFrame();
+        let Some(Frame::Fast(fast)) = fast_frame() else { return false };
         if public.is_null() {
             return false;
         }
-        layout::decide(true);
-        let fast = frame::current();
-        layout::decide(false);
-        let Some(fast) = fast else { return false };
         let code = ffi::PyFrame_GetCode(public);
         let globals = ffi::PyFrame_GetGlobals(public);
-        let mut agree = fast.code().map(Obj::as_ptr) == Some(code.cast())
-            && fast.globals().map(Obj::as_ptr) == Some(globals)
-            && fast.line() == ffi::PyFrame_GetLineNumber(public) as u32;
-        let names = ["check", "a", "b", "k", "args", "kw", "inner", "instance", "captured"];
-        let order = |name: &str| names.iter().position(|&n| n == name).unwrap_or(usize::MAX);
-        for name in names {
-            let Ok(text) = std::ffi::CString::new(name) else { return false };
-            let key = ffi::PyUnicode_FromString(text.as_ptr());
+        let mut agree = Frame::Fast(fast).code().map(Obj::as_ptr) == Some(code.cast())
+            && Frame::Fast(fast).globals().map(Obj::as_ptr) == Some(globals)
+            && Frame::Fast(fast).line() == ffi::PyFrame_GetLineNumber(public) as u32;
+        // In the order of the slots.
+        let names = [c"check", c"a", c"b", c"k", c"args", c"kw", c"inner", c"instance", c"captured"];
+        for (index, name) in names.into_iter().enumerate() {
+            let key = ffi::PyUnicode_FromString(name.as_ptr());
             let expected = ffi::PyFrame_GetVar(public, key);
             ffi::Py_DECREF(key);
             if expected.is_null() {
@@ -92,9 +192,7 @@ fn frames_agree() -> bool {
                 continue;
             }
             ffi::Py_DECREF(expected);
-            let Frame::Fast(fast) = fast else { return false };
-            let found =
-                fast.slot(order(name)).and_then(|slot| if slot.is_cell() { slot.cell_content() } else { Some(slot) });
+            let found = fast.slot(index).and_then(|slot| if slot.is_cell() { slot.cell_content() } else { Some(slot) });
             agree &= found.map(Obj::as_ptr) == Some(expected);
         }
         ffi::Py_DECREF(code.cast());
@@ -103,15 +201,63 @@ fn frames_agree() -> bool {
     }
 }
 
-/// Compares the attributes of an instance, first as they lie in it, then through its dict.
+/// The frames below the calling one: one that the interpreter entered without a C frame between, and one below such.
+fn callers_agree() -> bool {
+    // SAFETY: called from Python code with the GIL held.
+    unsafe {
+        let public = ffi::PyEval_GetFrame();
+        let (Some(mut fast), false) = (fast_frame(), public.is_null()) else { return false };
+        let mut public = Frame::public(public);
+        for _ in 0..2 {
+            match (trusting(|| fast.previous()), public.previous()) {
+                (Some(a), Some(b)) if a.code() == b.code() => (fast, public) = (a, b),
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+fn namespace_agrees() -> bool {
+    // SAFETY: called from a class body with the GIL held.
+    unsafe {
+        let public = ffi::PyEval_GetFrame();
+        !public.is_null()
+            && fast_frame().is_some_and(|fast| {
+                let found = fast.namespace();
+                found.is_some() && found == Frame::public(public).namespace()
+            })
+    }
+}
+
+/// From one instruction of a frame to a later one, it is as far either way.
+fn instruction_agrees(findings: &mut Findings) -> bool {
+    // SAFETY: called from Python code with the GIL held.
+    let found = unsafe {
+        let public = ffi::PyEval_GetFrame();
+        if public.is_null() {
+            return false;
+        }
+        fast_frame().and_then(Frame::instruction).map(|at| (at, ffi::PyFrame_GetLasti(public)))
+    };
+    let (Some((address, offset)), Some((first, first_offset))) = (found, findings.instruction) else {
+        findings.instruction = found;
+        return found.is_some();
+    };
+    offset > first_offset && address.wrapping_sub(first) == (offset - first_offset) as usize
+}
+
+/// The attributes of an instance, first as they lie in it, then through its dict.
 fn instance_agrees(instance: &Bound<'_, PyAny>) -> PyResult<bool> {
     let read = || {
         let mut found = Vec::new();
-        layout::decide(true);
-        super::with_obj(instance, |object| {
-            object.instance_attributes(&mut |name, value| found.push((super::object::lossy(name), value.address())));
+        trusting(|| {
+            super::with_obj(instance, |object| {
+                object
+                    .instance_attributes(&mut |name, value| found.push((super::object::lossy(name), value.address())));
+            });
         });
-        layout::decide(false);
         found
     };
     let in_place = read();
@@ -120,4 +266,53 @@ fn instance_agrees(instance: &Bound<'_, PyAny>) -> PyResult<bool> {
     let expected: Vec<(String, usize)> =
         dict.iter().map(|(name, value)| Ok((name.extract()?, value.as_ptr() as usize))).collect::<PyResult<_>>()?;
     Ok(in_place == expected && made == expected)
+}
+
+/// Entries, a name found and one that is not there, and the version that any change renews.
+fn dict_agrees(dict: &Bound<'_, PyDict>) -> PyResult<bool> {
+    let present = pyo3::types::PyString::intern(dict.py(), "a");
+    let absent = pyo3::types::PyString::intern(dict.py(), "b");
+    let expected: Vec<_> = dict.iter().map(|(key, value)| (key.as_ptr() as usize, value.as_ptr() as usize)).collect();
+    let read = || {
+        super::with_obj(dict, |dict| {
+            trusting(|| {
+                let entries: Vec<_> =
+                    dict.dict_entries().map(|(key, value)| (key.address(), value.address())).collect();
+                (entries, dict.dict_version())
+            })
+        })
+    };
+    let find = |name: &Bound<'_, PyAny>| {
+        super::with_obj(dict, |dict| {
+            super::with_obj(name, |name| {
+                trusting(|| {
+                    let mut hint = 0;
+                    // The second time the hint of the first is used.
+                    [0; 2].map(|_| dict.dict_get(name, &mut hint).map(Obj::address))
+                })
+            })
+        })
+    };
+    let value = dict.get_item(&present)?.map(|value| value.as_ptr() as usize);
+    let (entries, version) = read();
+    let same = read() == (expected.clone(), version) && entries == expected;
+    let found = find(&present) == [value; 2] && find(&absent) == [None; 2];
+    dict.set_item(&present, dict)?;
+    let renewed = version.is_some() && read().1 != version;
+    dict.set_item(&present, 1)?;
+    Ok(same && found && renewed)
+}
+
+/// The version of a table of keys, which code that looks up globals gives it, is taken away by another key.
+fn key_version_agrees(namespace: &Bound<'_, PyDict>) -> PyResult<bool> {
+    namespace.set_item("another", 1)?;
+    // SAFETY: a real dict, and the version is the one the layout was written for.
+    Ok(unsafe { layout::key_version(namespace.as_ptr()) } == 0)
+}
+
+fn begun_agrees(generator: &Bound<'_, PyAny>, expected: bool) -> bool {
+    super::with_obj(generator, |generator| {
+        trusting(|| super::c_types::has_not_begun(generator, c"gi_frame")) == expected
+            && super::c_types::has_not_begun(generator, c"gi_frame") == expected
+    })
 }

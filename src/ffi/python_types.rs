@@ -71,11 +71,36 @@ pub fn exact_call(object: Obj<'_>, name: &CStr) -> Option<Owned> {
     }
 }
 
-/// `repr` of an exact C type that is known not to reach Python code.
-pub fn exact_repr(object: Obj<'_>) -> Option<String> {
-    // SAFETY: as above.
+/// The type in whose struct instances of `ty` are kept that fills this slot itself, in C; a class that a program derives
+/// from it may fill the slot with Python code, this one does not.
+fn c_owner<'a>(ty: Type<'a>, slot: &str) -> Option<Type<'a>> {
+    let mut at = ty;
+    loop {
+        // The slots of a static type are C, and the names of a built-in one are not kept in it.
+        if !at.is_heap_type() {
+            return Some(at);
+        }
+        if let Some(entry) = in_type_dict(at, slot)
+            && std::ptr::eq(entry.ty().as_ptr(), &raw mut ffi::PyWrapperDescr_Type)
+        {
+            // SAFETY: exactly a wrapper of a slot, which starts as every descriptor does.
+            let owner = unsafe { (*entry.as_ptr().cast::<Descriptor>()).owner };
+            if std::ptr::eq(owner, at.as_ptr()) {
+                return Some(at);
+            }
+        }
+        // SAFETY: a valid type, whose base is kept by it; null for `object`.
+        at = Type::of_type_object(unsafe { Obj::borrow((*at.as_ptr()).tp_base.cast())? });
+    }
+}
+
+/// The C `repr` that an object's built-in type has, which is known not to reach Python code, whatever derives from it.
+pub fn c_repr(object: Obj<'_>) -> Option<String> {
+    let base = c_owner(object.ty(), "__repr__")?;
+    // SAFETY: GIL held; the slot of a type that the object is an instance of. A new reference or null with an exception,
+    // which is cleared.
     unsafe {
-        let text = ffi::PyObject_Repr(object.as_ptr());
+        let text = (*base.as_ptr()).tp_repr?(object.as_ptr());
         if text.is_null() {
             ffi::PyErr_Clear();
             return None;
@@ -84,12 +109,15 @@ pub fn exact_repr(object: Obj<'_>) -> Option<String> {
     }
 }
 
-/// The first `limit` items of a container of an exact C type whose iterator runs no Python code, and its length.
-pub fn exact_items(object: Obj<'_>, limit: usize) -> Option<(Vec<Owned>, usize)> {
-    // SAFETY: as above.
+/// The first `limit` items of a container of a C type whose iterator runs no Python code, and its length; a class
+/// derived from it is not asked.
+pub fn c_items(object: Obj<'_>, limit: usize) -> Option<(Vec<Owned>, usize)> {
+    let (sized, iterable) = (c_owner(object.ty(), "__len__")?, c_owner(object.ty(), "__iter__")?);
+    // SAFETY: as above; a type that fills `__len__` in C has one of the two slots.
     unsafe {
-        let length = ffi::PyObject_Size(object.as_ptr());
-        let iterator = Owned(ffi::PyObject_GetIter(object.as_ptr()));
+        let sequence = (*sized.as_ptr()).tp_as_sequence;
+        let length = if sequence.is_null() { None } else { (*sequence).sq_length }?(object.as_ptr());
+        let iterator = Owned((*iterable.as_ptr()).tp_iter?(object.as_ptr()));
         if length < 0 || iterator.0.is_null() {
             ffi::PyErr_Clear();
             return None;
@@ -252,6 +280,13 @@ pub fn time_parts(object: Obj<'_>) -> TimeParts {
             microsecond: ffi::PyDateTime_TIME_GET_MICROSECOND(object),
         }
     }
+}
+
+/// `PyDescrObject`, a prefix.
+#[repr(C)]
+struct Descriptor {
+    head: ffi::PyObject,
+    owner: *mut ffi::PyTypeObject,
 }
 
 /// `PyGetSetDescrObject`.

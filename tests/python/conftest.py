@@ -1,6 +1,35 @@
-"""Puts this directory on the search path, so that tests import `oracle` and `support`."""
+"""Puts this directory on the search path, so that tests import `oracle` and `support`, and offers `--frame-access`."""
 
+from __future__ import annotations
+
+import os
 import sys
 from pathlib import Path
 
+import pytest
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--frame-access",
+        choices=("private", "public"),
+        default="private",
+        help="how recordings read frames: by the layout of the interpreter (default) or its public API",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Children inherit it, and so do the workers of pytest-xdist: `support.running` passes it on.
+    if config.getoption("--frame-access") == "public":
+        os.environ["CODETRACER_FRAME_ACCESS"] = "public"
+    else:
+        os.environ.pop("CODETRACER_FRAME_ACCESS", None)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--frame-access") == "public":
+        beyond = [item for item in items if item.get_closest_marker("private_layout")]
+        items[:] = [item for item in items if item not in beyond]
+        config.hook.pytest_deselected(items=beyond)

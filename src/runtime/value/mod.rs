@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use crate::ffi::c_types::referent;
 use crate::ffi::object::{Int, Kind, Obj, Text, Type};
-use crate::ffi::python_types::{Owned, exact_items, proxied_mapping};
+use crate::ffi::python_types::{Owned, c_items, proxied_mapping};
 use crate::pipeline::layout::{Put, value as tag};
 use crate::pipeline::tables::types;
 use crate::trace_filter::ValueAction;
@@ -456,7 +456,7 @@ impl Snapshotter {
                 }
             }
             Trait::Deque => {
-                if let Some((items, length)) = exact_items(object, self.limits.max_items) {
+                if let Some((items, length)) = c_items(object, self.limits.max_items) {
                     return self.deque(object, &items, length, policy, out);
                 }
             }

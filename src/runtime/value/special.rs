@@ -124,6 +124,25 @@ pub fn recognise(ty: Type<'_>) -> Trait {
             return meaning;
         }
     }
+    derived(ty)
+}
+
+/// What a class is by what it derives from, where that tells how its instances are kept.
+fn derived(ty: Type<'_>) -> Trait {
+    let bases = ty.mro().into_iter().flat_map(|mro| mro.items().flatten().skip(1));
+    for base in bases.map(Type::of_type_object) {
+        let full = base.full_name();
+        let last = full.rsplit('.').next().unwrap_or(&full);
+        for (module, name, meaning) in WELL_KNOWN {
+            let told = matches!(
+                meaning,
+                Trait::SafeRepr | Trait::Deque | Trait::Path | Trait::Uuid | Trait::DataFrame | Trait::Series
+            );
+            if told && name == last && py::is_type_named(base, module, name) {
+                return meaning;
+            }
+        }
+    }
     Trait::Nothing
 }
 
@@ -174,7 +193,7 @@ pub fn enum_member_name(object: Obj<'_>) -> Option<Obj<'_>> {
 pub fn describe(meaning: Trait, object: Obj<'_>, out: &mut String, limit: usize, depth: usize) -> bool {
     // Writing to a String cannot fail, so the results of `write!` are dropped.
     match meaning {
-        Trait::SafeRepr => match py::exact_repr(object) {
+        Trait::SafeRepr => match py::c_repr(object) {
             Some(text) => push_limited(out, &text, limit),
             None => return false,
         },

@@ -43,6 +43,25 @@ class MyFloat(float): pass
 class MyStr(str): pass
 class MyList(list): pass
 class MyDict(dict): pass
+class MyBytes(bytes): pass
+class MyByteArray(bytearray): pass
+class MyComplex(complex): pass
+class Key(uuid.UUID): pass
+class Place(pathlib.PurePosixPath): pass
+
+class Price(decimal.Decimal):
+    def __init__(self, text):
+        self.text = text
+
+    def __repr__(self):
+        raise AssertionError("asked")
+
+class Queue(collections.deque):
+    def __iter__(self):
+        raise AssertionError("asked")
+
+    __len__ = __repr__ = __iter__
+
 class Moment(datetime.datetime): pass
 class Empty: pass
 
@@ -136,10 +155,17 @@ ROWS: dict[str, list[tuple[str, Value]]] = {
         ("MyList([1])", other("__main__.MyList", numbers(1))),
         ("MyDict({1: 2})", other("__main__.MyDict", [["Tuple", numbers(1, 2)]])),
     ],
-    "subclass of `int`, `float`, `str`": [
+    "subclass of `int`, `float`, `str`, `bytes`, `bytearray`, `complex`, `Decimal`, `deque`, `UUID`, `Path`": [
         ("MyInt(4)", other("__main__.MyInt", "4")),
         ("MyStr('s')", other("__main__.MyStr", "s")),
         ("MyFloat(0.5)", other("__main__.MyFloat", "0.5")),
+        ("MyBytes(b'b')", other("__main__.MyBytes", "b'b'")),
+        ("MyByteArray(b'b')", other("__main__.MyByteArray", "MyByteArray(b'b')")),
+        ("MyComplex(1j)", other("__main__.MyComplex", "1j")),
+        ("Price('1.10')", other("__main__.Price", "Decimal('1.10')")),
+        ("Queue([1, 2])", other("__main__.Queue", numbers(1, 2))),
+        ("Key(int=5)", other("__main__.Key", "00000000-0000-0000-0000-000000000005")),
+        ("Place('/a/b')", other("__main__.Place", "/a/b")),
     ],
     "named tuple": [("Point(1, 2)", other("__main__.Point", {"x": ["Int", "0x1"], "y": ["Int", "0x2"]}))],
     "enum member": [
@@ -235,7 +261,7 @@ def test_every_row_of_the_documentation_is_tested() -> None:
 def test_the_trace_shows_what_the_documentation_says(access: str, record: Record, write: Write) -> None:
     samples = [sample for row in ROWS.values() for sample in row]
     script = write(HEAD + "".join(f"show({expression})\n" for expression, _ in samples))
-    recorded = record(script, env={} if access == "private" else {"CODETRACER_FRAME_ACCESS": "public"})
+    recorded = record(script, env={"CODETRACER_FRAME_ACCESS": access})
     assert recorded.status == 0, recorded.stderr
     shown = [dict(call.args)["value"] for call in recorded.trace.main.calls_of("show")]
     returned = recorded.trace.main.returns_of("show")

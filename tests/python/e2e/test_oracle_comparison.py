@@ -34,11 +34,8 @@ def without_stack_walks(events: Iterable[Event]) -> Iterator[Event]:
         yield event
 
 
-FRAME_ACCESS = {"private": {}, "public": {"CODETRACER_FRAME_ACCESS": "public"}}
+FRAME_ACCESS = {access: {"CODETRACER_FRAME_ACCESS": access} for access in ("private", "public")}
 """Frames are read through the interpreter's private layout, or through the API where that is not known."""
-
-WITH_FREE_VARIABLES_IN_CLASS_BODIES = ("class_bodies", "type_hints")
-"""What a class body uses of the function around it is not to be had through the API (documented in values.md)."""
 
 
 @pytest.mark.parametrize("program", COMPARED, ids=name_of)
@@ -50,8 +47,6 @@ def test_a_trace_tells_what_the_oracle_tells_whatever_way_frames_are_read(
         recorded = record(program, env=env)
         assert recorded.status == 0, (access, recorded.stderr)
         for level in (STRUCTURE, VALUES, LOCALS, EVERYTHING):
-            if access == "public" and level.locals and program.name in WITH_FREE_VARIABLES_IN_CLASS_BODIES:
-                continue
             assert_same(recorded.trace.streams, expected, level)
 
 

@@ -18,7 +18,14 @@ Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
 
-@pytest.mark.parametrize("subject", COMPARED + PLAIN_ONLY + REAL, ids=lambda subject: subject.name)
+SUBJECTS = [
+    *COMPARED,
+    *(pytest.param(subject, marks=pytest.mark.private_layout) for subject in PLAIN_ONLY),
+    *REAL,
+]
+
+
+@pytest.mark.parametrize("subject", SUBJECTS, ids=lambda subject: subject.name)
 def test_output_errors_and_status_are_those_of_plain_python(subject: Program, record: Record) -> None:
     plain = run_plain(subject)
     recorded = record(subject, options=["--propagate-script-exit"], timeout=600)
@@ -38,6 +45,7 @@ def test_every_call_before_a_caught_recursion_error_is_recorded(record: Record) 
     assert len(calls) == sum(depths)
 
 
+@pytest.mark.private_layout
 @pytest.mark.parametrize(
     "command",
     [["app/__main__.py"], ["-m", "app"], ["app"], ["app.zip"], ["-c", "import app.__main__"]],
@@ -179,14 +187,16 @@ def test_two_runs_give_identical_events_in_either_format(name: str, record: Reco
 def _comparable(recording: Recording) -> list[dict[str, Any]]:
     """The events, without what names the process's threads and places in its memory."""
     events: list[dict[str, Any]] = []
-    split = False
+    begun: dict[str, dict[str, Any]] = {}
     for event in recording.trace.raw:
         if "Event" in event:
             facts = json.loads(event["Event"]["metadata"])
             flags = [flag for flag in facts["flags"] if flag != "time_split"]
             event["Event"]["metadata"] = {**facts, "thread": 0, "frame_id": 0, "flags": flags}
-            if split:  # only because the machine was busy
-                event["Event"]["content"] = events.pop()["Event"]["content"] + event["Event"]["content"]
-            split = flags != facts["flags"]
+            if before := begun.pop(facts["stream"], None):  # split only because the machine was busy
+                events.remove(before)
+                event["Event"]["content"] = before["Event"]["content"] + event["Event"]["content"]
+            if flags != facts["flags"]:
+                begun[facts["stream"]] = event
         events.append(event)
     return events

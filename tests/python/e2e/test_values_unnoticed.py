@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from support.recording import Recording
 from support.running import Outcome, python
 
@@ -340,6 +341,7 @@ for name, make in KINDS.items():
     assert recorded.stdout.splitlines() == plain.stdout.splitlines()
 
 
+@pytest.mark.private_layout
 def test_no_instance_dict_is_made_and_texts_grow_in_place(record: Record, write: Write) -> None:
     script = write(
         KINDS
@@ -377,6 +379,7 @@ print(dicts(), grows(), encoded())
     assert recorded.stdout == plain.stdout
 
 
+@pytest.mark.private_layout
 def test_a_caught_recursion_error_leaves_the_program_as_it_was(record: Record, write: Write) -> None:
     script = write(
         """

@@ -28,8 +28,9 @@ class Outcome:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A child's environment: ours without settings of the recorder, hashes and encoding fixed."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("CODETRACER_")}
+    """A child's environment: ours, of the recorder's settings only how frames are read; hashes and encoding fixed."""
+    kept = "CODETRACER_FRAME_ACCESS"
+    env = {key: value for key, value in os.environ.items() if key == kept or not key.startswith("CODETRACER_")}
     env.pop("RUST_LOG", None)
     env.update(PYTHONHASHSEED="0", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
     env.update(extra or {})

@@ -1,0 +1,118 @@
+"""Frames are read through private layouts only while the public API tells the same: one wrong offset gives all up."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from oracle.model import Stream
+from support.compare import EVERYTHING, assert_same
+from support.programs import COMPARED
+from support.recording import Recording
+from support.running import python, run_oracle
+
+Record = Callable[..., Recording]
+Write = Callable[..., Path]
+
+CHECKS = (
+    "outer",
+    "instruction",
+    "variables",
+    "caller",
+    "recursion",
+    "instance",
+    "namespace",
+    "type",
+    "names",
+    "keys",
+    "version",
+    "not begun",
+    "ended",
+)
+"""What src/ffi/probe.rs compares at start-up."""
+
+
+(PROGRAM,) = (program for program in COMPARED if program.name == "class_bodies")
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> list[Stream]:
+    return run_oracle(PROGRAM, tmp_path_factory.mktemp("oracle") / "expected.json")
+
+
+def reasons(record: Record, tmp_path: Path, **env: str) -> tuple[Recording, list[str]]:
+    """A recording, and why the log says that frames were read through the public API."""
+    log = tmp_path / "log.jsonl"
+    recorded = record(PROGRAM, options=["--log-level", "info", "--log-file", str(log)], env=env)
+    assert recorded.status == 0, recorded.stderr
+    lines = [line for line in log.read_text().splitlines() if "frames are read through the public API" in line]
+    return recorded, [json.dumps(json.loads(line)) for line in lines]
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_layout_that_reads_otherwise_than_the_public_api_is_not_used(
+    check: str, record: Record, expected: list[Stream], tmp_path: Path
+) -> None:
+    recorded, said = reasons(record, tmp_path, CODETRACER_TEST_INJECT_LAYOUT=check, CODETRACER_FRAME_ACCESS="private")
+    assert len(said) == 1
+    assert f"the probe `{check}` read otherwise" in said[0]
+    assert_same(recorded.trace.streams, expected, EVERYTHING)
+
+
+def test_the_layout_of_this_interpreter_is_the_one_that_is_used(record: Record, tmp_path: Path) -> None:
+    _, said = reasons(record, tmp_path, CODETRACER_FRAME_ACCESS="private")
+    assert said == []
+
+
+def test_the_public_api_can_be_asked_for(record: Record, tmp_path: Path) -> None:
+    _, said = reasons(record, tmp_path, CODETRACER_FRAME_ACCESS="public")
+    assert len(said) == 1
+    assert "CODETRACER_FRAME_ACCESS=public" in said[0]
+
+
+def test_the_public_api_leaves_four_frames_below_the_program_and_makes_dicts_and_nothing_else(
+    record: Record, write: Write
+) -> None:
+    script = write("""
+        import gc
+        import sys
+
+        class Plain:
+            def __init__(self):
+                self.a = 1
+
+        def dive(depth):
+            try:
+                return dive(depth + 1)
+            except RecursionError:
+                return depth
+
+        def dict_is_made():
+            instance = Plain()
+            same = instance
+            return any(type(each) is dict for each in gc.get_referents(same))
+
+        frame, below = sys._getframe(), []
+        while frame := frame.f_back:
+            below.append(frame.f_globals["__name__"])
+        print(len(below), set(below) - {"runpy", "__main__"} <= {"codetracer_python_recorder.cli"})
+        print(dive(0))
+        print(dict_is_made(), sys.getrecursionlimit())
+    """)
+    outputs = [
+        outcome.stdout.split()
+        for outcome in (
+            python([script]),
+            *(record(script, env={"CODETRACER_FRAME_ACCESS": access}) for access in ("private", "public")),
+        )
+    ]
+    plain, private, public = outputs
+    assert private == plain
+    assert plain[0] == "0"
+    assert [int(plain[2]) - int(public[2]), public[0], public[1]] == [4, "4", "True"]
+    # From 3.13 on, the dict of an instance that still has its values itself is not among what it refers to.
+    made = str(sys.version_info < (3, 13))
+    assert (plain[3], public[3], public[4]) == ("False", made, plain[4])
