@@ -32,6 +32,14 @@ def test(arguments: list[str]) -> None:
             test_without_nextest(interpreter, arguments)
     if not arguments:
         run(["cargo", "test", *FEATURES, "--doc"], env=primary().cargo_env())
+        model_check()
+
+
+def model_check() -> None:
+    """The buffer between two threads under loom, which tries every order of their steps."""
+    say("Model check of the streams")
+    manifest, target = ROOT / "tests" / "loom" / "Cargo.toml", ROOT / "target" / "loom"
+    run(["cargo", "test", "--locked", "--manifest-path", str(manifest), "--target-dir", str(target)], env=clean_env())
 
 
 def test_without_nextest(interpreter: Interpreter, arguments: list[str]) -> None:

@@ -8,12 +8,14 @@
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::sync::{Accesses, AtomicUsize, Ordering};
 
 /// Shared storage of one batch of events.
 #[derive(Debug)]
 pub struct Chunk {
     bytes: Box<[UnsafeCell<u8>]>,
+    accesses: Accesses,
     published: AtomicUsize,
     sequence: u64,
 }
@@ -25,7 +27,7 @@ unsafe impl Sync for Chunk {}
 impl Chunk {
     fn with_capacity(capacity: usize, sequence: u64) -> Self {
         let bytes = (0..capacity).map(|_| UnsafeCell::new(0)).collect();
-        Self { bytes, published: AtomicUsize::new(0), sequence }
+        Self { bytes, accesses: Accesses::new(capacity), published: AtomicUsize::new(0), sequence }
     }
 
     /// Bytes it can hold.
@@ -41,6 +43,7 @@ impl Chunk {
     /// Everything published so far; always ends at a record boundary.
     pub fn published(&self) -> &[u8] {
         let len = self.published.load(Ordering::Acquire);
+        self.accesses.read(0..len);
         // SAFETY: `len <= bytes.len()`; bytes below `published` are initialised and not written while `self` is
         // borrowed (module invariants); `UnsafeCell<u8>` has the layout of `u8`.
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast::<u8>(), len) }
@@ -64,7 +67,8 @@ impl ChunkWriter {
     pub fn recycle(mut chunk: Arc<Chunk>, sequence: u64) -> Self {
         match Arc::get_mut(&mut chunk) {
             Some(exclusive) => {
-                *exclusive.published.get_mut() = 0;
+                exclusive.published = AtomicUsize::new(0);
+                exclusive.accesses = Accesses::new(exclusive.bytes.len());
                 exclusive.sequence = sequence;
                 Self { chunk, len: 0 }
             }
@@ -84,6 +88,7 @@ impl ChunkWriter {
         if end > self.chunk.bytes.len() {
             return false;
         }
+        self.chunk.accesses.write(self.len..end);
         // SAFETY: `len..end` is inside the allocation and at or above `published`, which only this writer moves;
         // `record` is a shared slice and cannot overlap unpublished bytes.
         unsafe {

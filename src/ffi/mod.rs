@@ -17,7 +17,7 @@
 //! | `stack` | running code without the recorder's frames below it |
 //! | `signals`, `priority`, `clock`, `cpu`, `disk`, `termination`, `wake_signal`, `peer` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
-//! | `chunk` | a buffer written by one thread and read by another |
+//! | `chunk`, `sync` | a buffer written by one thread and read by another |
 //! | `sequence_compressor` | zstd frames from matches found elsewhere |
 
 #![allow(unsafe_code)]
@@ -60,6 +60,7 @@ pub mod sequence_compressor;
 pub mod signals;
 pub mod stack;
 pub mod stream;
+pub mod sync;
 #[cfg(target_os = "linux")]
 pub mod termination;
 #[cfg(target_os = "linux")]

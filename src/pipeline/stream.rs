@@ -8,7 +8,6 @@
 //! - Memory: at most one open chunk per stream, plus the channel's capacity in sealed ones.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
@@ -17,6 +16,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use super::losses::Losses;
 use super::turns::Turns;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
+use crate::ffi::sync::{AtomicBool, Ordering};
 
 /// A fresh stream starts with a chunk this small, so that thousands of short-lived threads stay cheap;
 /// each further chunk is four times larger, up to `batch_bytes`.

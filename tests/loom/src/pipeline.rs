@@ -1,0 +1,75 @@
+//! What stands for `src/pipeline`.
+
+#[path = "../../../src/pipeline/layout.rs"]
+pub mod layout;
+#[path = "../../../src/pipeline/losses.rs"]
+pub mod losses;
+#[path = "../../../src/pipeline/stream.rs"]
+pub mod stream;
+#[path = "../../../src/pipeline/turns.rs"]
+pub mod turns;
+
+/// What the encoder sees and does of a stream; as `pull_from` and `take_chunk` in `src/pipeline/encoder_actor.rs`.
+pub mod reader {
+    use std::sync::Arc;
+
+    use crossbeam_channel::{Receiver, Sender, bounded};
+
+    use super::stream::{SealedChunk, StreamInfo, StreamProducer, StreamShared};
+    use crate::ffi::chunk::Chunk;
+    use crate::ffi::sync::{BLOCK, Ordering};
+
+    pub struct Reader {
+        pub shared: Arc<StreamShared>,
+        sealed: Receiver<SealedChunk>,
+        free: Sender<Arc<Chunk>>,
+        expected: u64,
+        consumed: usize,
+        /// The last byte of every record.
+        pub seen: Vec<u8>,
+        /// Nothing more will come.
+        pub finished: bool,
+    }
+
+    /// A producer whose chunks hold two records of a block each, and its reader.
+    pub fn stream(queue: usize) -> (StreamProducer, Reader) {
+        let (sealed_sender, sealed) = bounded(queue);
+        let (free, free_receiver) = bounded(2);
+        let info = StreamInfo { name: String::new(), native_id: 0 };
+        let producer = StreamProducer::new(0, info, sealed_sender, free_receiver, Arc::default(), 2 * BLOCK);
+        let shared = Arc::clone(producer.shared());
+        let reader = Reader { shared, sealed, free, expected: 0, consumed: 0, seen: Vec::new(), finished: false };
+        (producer, reader)
+    }
+
+    impl Reader {
+        pub fn pull(&mut self) {
+            while let Ok(SealedChunk { chunk, .. }) = self.sealed.try_recv() {
+                assert_eq!(self.expected, chunk.sequence(), "a chunk was passed over");
+                self.consume(&chunk);
+                self.expected += 1;
+                self.consumed = 0;
+                let _ = self.free.try_send(chunk);
+            }
+            // First this, then the chunk: a closed stream's chunk does not change any more.
+            let closed = self.shared.closed.load(Ordering::Acquire);
+            let open = self.shared.open.load_full();
+            let next = open.as_ref().map_or(0, |chunk| chunk.sequence());
+            if next > self.expected {
+                // The producer was faster: chunks before this one are in the channel.
+                return;
+            }
+            if let Some(chunk) = open.filter(|_| next == self.expected) {
+                self.consume(&chunk);
+            }
+            self.finished |= closed;
+        }
+
+        fn consume(&mut self, chunk: &Chunk) {
+            let published = chunk.published();
+            assert_eq!(published.len() % BLOCK, 0, "half a record");
+            self.seen.extend(published[self.consumed..].chunks(BLOCK).map(|record| record[BLOCK - 1]));
+            self.consumed = published.len();
+        }
+    }
+}
