@@ -9,6 +9,9 @@ use super::limits::Limits;
 use super::model::TraceFormat;
 use super::ring::RingLimits;
 
+/// Longest segment of a format that is stored as it is.
+const MAX_PLAIN_SEGMENT: usize = 4 << 20;
+
 /// Settings of one recording; make one with [`PipelineConfig::new`] and change what differs.
 #[derive(Debug, Clone)]
 pub struct PipelineConfig {
@@ -59,6 +62,14 @@ impl PipelineConfig {
         (self.queue_bytes / self.batch_bytes.max(1)).max(2)
     }
 
+    /// Bytes of events after which a segment ends. What is not packed takes as much memory, so it ends sooner.
+    pub(super) fn segment_limit(&self) -> usize {
+        match self.format {
+            TraceFormat::Binary => self.segment_bytes,
+            TraceFormat::Json => self.segment_bytes.min(MAX_PLAIN_SEGMENT),
+        }
+    }
+
     /// Segment buffers in the whole pipeline: one being filled and one in flight for each compressor, and two
     /// for the encoder and the writer to work on meanwhile.
     pub(super) fn segment_buffers(&self) -> usize {
@@ -77,7 +88,7 @@ impl Default for PipelineConfig {
             metadata: Map::new(),
             queue_bytes: 16 << 20,
             batch_bytes: 64 << 10,
-            segment_bytes: 4 << 20,
+            segment_bytes: 16 << 20,
             compression_level: 1,
             compression_threads: (cores - 1).clamp(1, 4),
             flush_interval: Duration::from_secs(1),
@@ -104,5 +115,15 @@ mod tests {
         let config = PipelineConfig::new("/t", TraceFormat::Json, "/p.py");
         assert_eq!(config.queue_chunks(), 256);
         assert_eq!(config.program, "/p.py");
+    }
+
+    #[test]
+    fn only_packed_segments_are_long() {
+        let limit = |format, segment_bytes| {
+            PipelineConfig { segment_bytes, ..PipelineConfig::new("/t", format, "/p.py") }.segment_limit()
+        };
+        assert_eq!(limit(TraceFormat::Binary, 64 << 20), 64 << 20);
+        assert_eq!(limit(TraceFormat::Json, 64 << 20), MAX_PLAIN_SEGMENT);
+        assert_eq!(limit(TraceFormat::Json, 100), 100);
     }
 }

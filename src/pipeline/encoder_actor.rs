@@ -49,6 +49,9 @@ pub(super) const STAGE: &str = "encoder";
 /// worth, and a file without it opens too, with calls that never return.
 const PROVISIONAL_DEPTH: usize = 2_000;
 
+/// Most memory that an empty segment buffer keeps.
+const KEPT_BYTES: usize = 16 << 20;
+
 /// So many new streams since the last pull bring the next one forward: short-lived threads must not pile up.
 const NEW_STREAMS_PER_PULL: usize = 256;
 
@@ -312,7 +315,7 @@ impl Encoding {
     /// Encodes records of a stream into segments.
     fn encode(&mut self, id: u32, mut rest: &[u8]) -> RecorderResult<()> {
         self.place(id)?;
-        let limit = self.parts.config.segment_bytes;
+        let limit = self.parts.config.segment_limit();
         while !rest.is_empty() {
             if self.parts.config.marked_samples && self.take_mark(id, &mut rest)? {
                 continue;
@@ -388,7 +391,7 @@ impl Encoding {
 
     /// A huge event must not keep its memory for good.
     fn emptied(&self, mut buffer: SegmentBuffer) -> SegmentBuffer {
-        if buffer.content.footprint() > 4 * self.parts.config.segment_bytes {
+        if buffer.content.footprint() > KEPT_BYTES.min(4 * self.parts.config.segment_limit()) {
             return SegmentBuffer::new(self.parts.config.format);
         }
         buffer.content.clear();

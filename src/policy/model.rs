@@ -209,8 +209,8 @@ impl Default for PipelineSection {
             // Traces repeat themselves so much that higher levels cost time and save little.
             compression_level: 1,
             compression_threads: 0,
-            // Large enough for zstd to find the repetitions, small enough to compress frames in parallel.
-            segment_bytes: 4 * 1024 * 1024,
+            // Large enough for repetitions to be found, small enough to compress frames in parallel; readers hold one.
+            segment_bytes: 16 * 1024 * 1024,
         }
     }
 }

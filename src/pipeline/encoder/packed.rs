@@ -34,6 +34,9 @@ pub struct ValueAt {
 /// Values shorter than this are bytes like others.
 const MIN_VALUE: usize = 40;
 
+/// Most memory that the description of a segment takes: content that repeats goes on for long in it.
+const MAX_STORED: usize = 2 << 20;
+
 /// So many bytes that differ end a comparison: what comes then has little to do with what was there.
 const MAX_DIFFERENCE: usize = 48;
 
@@ -202,13 +205,13 @@ impl Packed {
     }
 
     /// Whether a segment of at most `limit` bytes ends here: it has so many, or they repeat so little that their
-    /// description takes as much memory as a quarter of them.
+    /// description takes as much memory as a quarter of them, or more than a segment may.
     pub fn is_full(&self, limit: usize) -> bool {
-        self.sequences.len() >= limit || self.stored() >= limit / 4
+        self.sequences.len() >= limit || self.stored() >= MAX_STORED.min(limit / 4)
     }
 
     fn stored(&self) -> usize {
-        self.sequences.stored() + self.words.stored()
+        self.sequences.stored() + self.words.stored() + self.pieces.stored()
     }
 
     /// Bytes of memory it keeps.

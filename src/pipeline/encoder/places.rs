@@ -48,6 +48,11 @@ impl Pieces {
         self.next = None;
     }
 
+    /// Bytes kept.
+    pub(super) const fn stored(&self) -> usize {
+        self.list.len() * size_of::<Piece>()
+    }
+
     /// Bytes of memory.
     pub(super) const fn footprint(&self) -> usize {
         self.list.capacity() * size_of::<Piece>()

@@ -176,7 +176,7 @@ impl Dumper {
             }
             let mut records = unpacker.records(block)?;
             while !records.is_empty() {
-                let limit = config.segment_bytes;
+                let limit = config.segment_limit();
                 let encoded =
                     with_content!(&mut out.buffer.content, content => encoder.encode(records, content, limit));
                 match encoded {
@@ -215,7 +215,7 @@ struct DumpFile<'a> {
 
 impl DumpFile<'_> {
     fn store_when_full(&mut self) -> RecorderResult<()> {
-        if !self.buffer.content.is_full(self.config.segment_bytes) {
+        if !self.buffer.content.is_full(self.config.segment_limit()) {
             return Ok(());
         }
         self.append()?;
