@@ -47,6 +47,7 @@ fn faults() -> impl Strategy<Value = FaultPlan> {
             full_after,
             fail_write,
             panic_on_write,
+            fail_from: None,
             short_writes,
             write_delay: Duration::ZERO,
         })

@@ -18,6 +18,8 @@ pub struct FaultPlan {
     pub full_after: Option<u64>,
     /// The nth write, from 1, fails with an I/O error; later ones succeed.
     pub fail_write: Option<u64>,
+    /// Every write from the nth on, from 1, fails with this error, and so does replacing a file from then on.
+    pub fail_from: Option<(u64, io::ErrorKind)>,
     /// The nth write, from 1, panics.
     pub panic_on_write: Option<u64>,
     /// Every write takes this long.
@@ -75,6 +77,11 @@ impl Storage for FaultyStorage {
         Ok(self.wrap(FsStorage.open(path)?, len))
     }
     fn replace(&self, path: &Path, contents: &[u8], durable: bool) -> io::Result<()> {
+        if let Some((from, kind)) = self.plan.fail_from
+            && self.counters.writes.load(Ordering::Relaxed) >= from
+        {
+            return Err(kind.into());
+        }
         // They never use up the room, but must fit into it.
         if let Some(limit) = self.plan.full_after
             && self.counters.grown.load(Ordering::Relaxed) + contents.len() as u64 > limit
@@ -120,6 +127,11 @@ impl StorageFile for FaultyFile {
         let nth = self.counters.writes.fetch_add(1, Ordering::Relaxed) + 1;
         if self.plan.panic_on_write == Some(nth) {
             panic!("test-injected panic in write {nth}");
+        }
+        if let Some((from, kind)) = self.plan.fail_from
+            && nth >= from
+        {
+            return Err(kind.into());
         }
         if self.plan.fail_write == Some(nth) {
             return Err(io::Error::other("test-injected I/O error"));

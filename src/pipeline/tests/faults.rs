@@ -184,3 +184,25 @@ fn a_directory_that_takes_no_file_is_refused_at_once() {
     assert_eq!(error.code, ErrorCode::Io);
     assert!(error.to_string().contains("cannot write"), "{error}");
 }
+
+#[test]
+fn a_disk_that_takes_nothing_any_more_ends_the_recording_whatever_its_reason() {
+    use std::io::ErrorKind as Io;
+    for (reason, hint) in [(Io::QuotaExceeded, "free some disk space"), (Io::ReadOnlyFilesystem, ""), (Io::Other, "")] {
+        let dir = tempfile::tempdir().unwrap();
+        let plan = FaultPlan { fail_from: Some((4, reason)), ..FaultPlan::default() };
+        let config = PipelineConfig { durable: true, ..config(dir.path(), TraceFormat::Binary) };
+        let pipeline = spawn_on(config, Arc::new(FaultyStorage::new(plan)));
+        let pushed = record_until_failure(&pipeline);
+        let failure = pipeline.failure().unwrap();
+        assert_eq!((failure.kind, failure.code, failure.stage), (ErrorKind::Environment, ErrorCode::Io, "writer"));
+        assert!(failure.message.contains(hint), "{}", failure.message);
+        assert_eq!(pipeline.stop(Exit::Code(0), Map::new()).unwrap_err().code, ErrorCode::Io);
+        // Not even the old tail could be put back: that is what `recover` is for. The state was not written either.
+        assert_eq!(json(&dir.path().join("recording.json"))["state"], "recording");
+        let _ = std::fs::remove_file(dir.path().join("recording.json"));
+        crate::format::recover::recover(dir.path()).unwrap();
+        let kept = lines(&dir.path().join("trace.bin"));
+        assert!(0 < kept && kept < pushed, "{kept} of {pushed}");
+    }
+}

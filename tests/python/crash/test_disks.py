@@ -137,3 +137,45 @@ def test_a_program_runs_at_its_own_speed_once_its_recording_has_ended(
     options = ["--on-recorder-error", "disable"]
     recorded = record(write(SILENCE.format(end=end)), options=options, env={"CODETRACER_POLICY": policy})
     assert recorded.stdout == "recording\nsilent\n", recorded.stderr
+
+
+@pytest.fixture
+def failing_disk(tmp_path: Path) -> Iterator[tuple[Path, Path] | None]:
+    """A disk that can be made to fail, and the file that does it, where one may be mounted."""
+    image, directory = tmp_path / "image", tmp_path / "failing"
+    directory.mkdir()
+    image.write_bytes(bytes(16 << 20))
+    commands = [["mkfs.ext4", "-q", str(image)], ["mount", "-o", "loop,errors=remount-ro", str(image), str(directory)]]
+    try:
+        mounted = all(subprocess.run(each, capture_output=True, timeout=60).returncode == 0 for each in commands)
+    except FileNotFoundError:
+        mounted = False
+    trigger = None
+    for line in Path("/proc/mounts").read_text().splitlines() if mounted else []:
+        device, place, *_ = line.split()
+        if place == str(directory):
+            trigger = Path("/sys/fs/ext4") / Path(device).name / "trigger_fs_error"
+    yield (directory, trigger) if trigger and trigger.exists() else None
+    if mounted:
+        subprocess.run(["umount", "-l", str(directory)], check=True, timeout=60)
+
+
+def test_a_disk_that_becomes_read_only_ends_nothing_but_the_recording(
+    failing_disk: tuple[Path, Path] | None, record: Record, write: Write, tmp_path: Path
+) -> None:
+    # Where nothing may be mounted, a directory in which nothing can be made stands for it, for the threads' traces.
+    disk, fault = tmp_path, "os.chmod(out, 0o500)"
+    if failing_disk is not None:
+        disk, trigger = failing_disk
+        fault = f"open({str(trigger)!r}, 'w').write('1')"
+    out = disk / "trace"
+    source = PROGRAM.replace("work(60_000)", "import threading; thread = threading.Thread(target=work, args=(60_000,))")
+    source = source.replace('print("done"', 'thread.start()\nthread.join()\nprint("done"')
+    program = write(source.format(fault=fault))
+    recorded = record(program, out=out, options=["--on-recorder-error", "disable"], env={**POLICY, "OUT": str(out)})
+    assert (recorded.stdout, recorded.status) == ("done\n", 0), recorded.stderr
+    assert "ERR_IO" in recorded.stderr
+    # What was recorded before is there.
+    assert len([step for step in Trace(out).main.steps if "noise" in step.locals]) >= 999
+    if failing_disk is None:
+        out.chmod(0o700)
