@@ -1,6 +1,7 @@
 """Counts the instructions that the recorder adds to the interpreter's thread, per event, against a committed baseline.
 
-    bench_check.py            fails where a count grew by more than 5 %, or where a long filter costs an event more
+    bench_check.py            fails where a count grew by more than 5 %, a long filter costs an event more, or a program
+                              runs slower between two samples than plain
     bench_check.py --update   writes the baseline anew
 
 Invariants:
@@ -31,7 +32,11 @@ BASELINE = ROOT / "benches" / "events" / "baseline.json"
 TOLERANCE = 1.05
 SMALL, LARGE = 300, 1800
 NOISE = 1.01
-"""Filters are compiled into the decision about a code object: an event must cost the same with any number of rules."""
+"""Filters are compiled into the decision about a code object: an event must cost the same with any number of rules.
+Between two samples no event is on: a program must run as plain."""
+
+IDLE = 'sampling.mode=windows;sampling.on="1ms";sampling.every="24h"'
+"""A sample a day: what is counted lies between two."""
 
 FILTER_HEAD = """
 [meta]
@@ -72,15 +77,16 @@ def many_rules(directory: Path) -> Path:
 
 
 def instructions(
-    interpreter: Interpreter, program: Path, size: int, recorded: bool, options: Sequence[str] = ()
+    interpreter: Interpreter, program: Path, size: int, policy: str | None, options: Sequence[str] = ()
 ) -> int:
-    """Instructions of the main thread for one run."""
+    """Instructions of the main thread for one run, plain without a policy."""
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / "callgrind.out"
-        recorder = ["-m", "codetracer_python_recorder", "--out-dir", f"{directory}/trace", *options] if recorded else []
+        recorder = ["-m", "codetracer_python_recorder", "--out-dir", f"{directory}/trace", *options] if policy else []
         command = ["valgrind", "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={out}"]
         command += [str(interpreter.python), *recorder, str(program), str(size)]
         env = clean_env() | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "CODETRACER_CAPTURE_IO": "off"}
+        env |= {"CODETRACER_POLICY": policy} if policy else {}
         done = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             fail(f"`{' '.join(command)}` ended with status {done.returncode}:\n{done.stderr}")
@@ -93,14 +99,17 @@ def instructions(
     fail(f"valgrind counted nothing for {program.name}")
 
 
-def added_per_event(interpreter: Interpreter, subject: Subject, options: Sequence[str] = ()) -> float:
-    """What recording adds to one event of the program."""
+def per_event(
+    interpreter: Interpreter, subject: Subject, options: Sequence[str] = (), policy: str = "full"
+) -> tuple[float, float]:
+    """What one event of the program takes plain, and what recording adds to it."""
     program = ROOT / "benches" / "events" / f"{subject.name}.py"
-    runs = [(size, recorded) for recorded in (True, False) for size in (LARGE, SMALL)]
+    runs = [(size, side) for side in (policy, None) for size in (LARGE, SMALL)]
     with ThreadPoolExecutor(2) as pool:
         counts = list(pool.map(lambda run: instructions(interpreter, program, run[0], run[1], options), runs))
     large, small, plain_large, plain_small = counts
-    return ((large - small) - (plain_large - plain_small)) / ((LARGE - SMALL) * subject.events)
+    events = (LARGE - SMALL) * subject.events
+    return (plain_large - plain_small) / events, ((large - small) - (plain_large - plain_small)) / events
 
 
 def machine(interpreter: Interpreter) -> str:
@@ -130,7 +139,7 @@ def main(arguments: list[str]) -> None:
     extension.ensure(interpreter)
     key = machine(interpreter)
     say(f"Instructions per event, {key}")
-    counts = {subject.name: round(added_per_event(interpreter, subject), 1) for subject in SUBJECTS}
+    counts = {subject.name: round(per_event(interpreter, subject)[1], 1) for subject in SUBJECTS}
     known = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     if arguments == ["--update"]:
         BASELINE.write_text(json.dumps(known | {key: counts}, indent=2, sort_keys=True) + "\n")
@@ -143,10 +152,14 @@ def main(arguments: list[str]) -> None:
             grown.append(f"{name}: {base} -> {count}")
     with tempfile.TemporaryDirectory() as directory:
         options = ["--trace-filter", str(many_rules(Path(directory)))]
-        filtered = round(added_per_event(interpreter, SUBJECTS[0], options), 1)
+        filtered = round(per_event(interpreter, SUBJECTS[0], options)[1], 1)
     print(f"  {SUBJECTS[0].name:<12}{filtered:>10.1f}   with a filter of a hundred rules")
     if filtered > counts[SUBJECTS[0].name] * NOISE:
         fail(f"a filter costs every event: {counts[SUBJECTS[0].name]} -> {filtered}")
+    plain, idle = per_event(interpreter, SUBJECTS[-1], policy=IDLE)
+    print(f"  {SUBJECTS[-1].name:<12}{idle:>10.1f}   between two samples, {plain:.1f} without the recorder")
+    if idle > plain * (NOISE - 1):
+        fail(f"a program is slower between samples: {plain:.1f} -> {plain + idle:.1f}")
     if grown and not arguments:
         fail(f"grew by more than {TOLERANCE - 1:.0%}: {'; '.join(grown)} (--update, if that is worth it)")
 

@@ -317,6 +317,36 @@ def test_slow_requests_and_server_errors_are_dumped_with_what_they_did(write: Wr
     assert Trace(raises).metadata["dump"]["request"] == "GET /raises"
 
 
+def test_an_exception_that_ends_a_task_is_dumped_where_it_is_named(
+    record: Callable[..., object], write: Write, tmp_path: Path
+) -> None:
+    program = write(
+        """
+        import asyncio
+
+        class Oops(Exception):
+            pass
+
+        async def fails():
+            await asyncio.sleep(0)
+            raise Oops
+
+        async def main():
+            task = asyncio.create_task(fails())
+            await asyncio.wait([task])
+
+        asyncio.run(main())
+        """
+    )
+    for number, trigger in enumerate(["triggers.uncaught_exception=true", "triggers.exceptions=__main__.Oops"]):
+        policy = f"ring.storage=memory;{trigger}"
+        record(program, out=tmp_path / f"out-{number}", env={"CODETRACER_POLICY": policy})
+    assert not dumps(tmp_path / "out-0"), "the task keeps it"
+    [named] = dumps(tmp_path / "out-1")
+    assert named.name == "0001-exception-__main__.Oops"
+    assert "fails" in {call.name for call in Trace(named).main.calls}
+
+
 def test_what_triggers_too_often_is_dumped_no_more_often_than_it_may(
     record: Callable[..., object], write: Write, tmp_path: Path
 ) -> None:
