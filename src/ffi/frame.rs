@@ -151,7 +151,8 @@ impl<'a> Frame<'a> {
     }
 
     /// The namespace of a class body or module (code without fast locals only: for functions the public API would
-    /// build a dict the program could see).
+    /// build a dict the program could see). `None` on the public path while a comprehension's own variables are bound:
+    /// that API then makes a copy that has these, too (3.12), or a view of these alone (3.13).
     #[inline]
     pub fn namespace(self) -> Option<Obj<'a>> {
         // SAFETY: a live frame keeps its namespace.
@@ -164,8 +165,10 @@ impl<'a> Frame<'a> {
                         ffi::PyErr_Clear();
                         return None;
                     }
+                    // What the frame does not hold itself was made for us, and dies here.
+                    let kept = ffi::Py_REFCNT(locals) > 1 && ffi::PyDict_Check(locals) != 0;
                     ffi::Py_DECREF(locals);
-                    Obj::borrow(locals)
+                    if kept { Obj::borrow(locals) } else { None }
                 }
             }
         }

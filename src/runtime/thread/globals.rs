@@ -75,7 +75,7 @@ impl ThreadRecorder {
     pub(super) fn update_namespace(&mut self, frame: Frame<'_>, code: &TracedCode) {
         let (namespace, shown) = match code.namespace {
             Namespace::None => return,
-            Namespace::Module => (frame.namespace(), Shown::Module),
+            Namespace::Module => (frame.namespace().or_else(|| frame.globals()), Shown::Module),
             Namespace::Local => (frame.namespace(), Shown::Local),
             Namespace::AllGlobals => (frame.globals(), Shown::GlobalData),
         };

@@ -116,3 +116,32 @@ def test_the_public_api_leaves_four_frames_below_the_program_and_makes_dicts_and
     # From 3.13 on, the dict of an instance that still has its values itself is not among what it refers to.
     made = str(sys.version_info < (3, 13))
     assert (plain[3], public[3], public[4]) == ("False", made, plain[4])
+
+
+def test_namespaces_are_read_while_a_comprehension_in_them_runs(record: Record, write: Write) -> None:
+    script = write("""
+        def use(value):
+            return [bytes(200) for _ in range(50)] and value
+
+        kept = "a name of the module"
+        table = {
+            number: use(found := number)
+            for number in range(30)
+        }
+
+        class Body:
+            own = "a name of the body"
+            table = [
+                use(number)
+                for number in range(30)
+            ]
+    """)
+    shown = {}
+    for access in ("private", "public"):
+        main = record(script, env={"CODETRACER_FRAME_ACCESS": access}).trace.main
+        shown[access] = [(step.line, step.locals) for step in main.steps]
+    assert shown["public"] == shown["private"]
+    within = [names for line, names in shown["public"] if line == 7 and "number" in names]
+    assert len(within) >= 30
+    assert {names["found"][1] for names in within if "found" in names} >= {hex(number) for number in range(29)}
+    assert all(names["kept"] == ["String", "a name of the module"] for names in within)
