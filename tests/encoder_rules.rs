@@ -185,7 +185,10 @@ fn open_calls_are_returned_from_and_one_that_is_not_complete_is_not_written() {
 
 #[test]
 fn program_output_keeps_its_stream() {
-    let output = |stream, text: &str| Op::Output { stream, flags: 1, code: None, line: 3, frame: 1, text: text.into() };
+    let output = |stream, text: &str| {
+        let text = text.into();
+        Op::Output { whole: true, stream, flags: 1, code: None, line: 3, frame: 1, text }
+    };
     let lines = lines(&[output(0, "a\n"), output(1, "b"), output(2, "c"), Op::Lost(0, 12)], Exit::Unknown);
     assert_eq!(
         lines[4..8],
@@ -199,6 +202,60 @@ fn program_output_keeps_its_stream() {
     let kind = EventLogKind::Error as u8;
     let error = self::lines(&[Op::Event(kind, "{}".into(), "boom".into())], Exit::Unknown);
     assert_eq!(error[4], "event Error boom");
+}
+
+#[test]
+fn parts_from_one_place_are_one_chunk_until_something_else_comes() {
+    let part = |whole, line, text: &str| {
+        let text = text.into();
+        Op::Output { whole, stream: 0, flags: 0, code: None, line, frame: 1, text }
+    };
+    let ops = [
+        part(false, 3, "a"),
+        part(false, 3, " b"),
+        part(true, 3, "\n"),
+        part(false, 3, "c"),
+        part(false, 4, "d"),
+        part(true, 4, ""),
+        part(true, 4, ""),
+        part(false, 4, "e"),
+        Op::Lost(0, 12),
+        part(false, 4, "f"),
+    ];
+    let lines = lines(&ops, Exit::Unknown);
+    let events: Vec<_> = lines.iter().filter(|line| line.starts_with("event")).collect();
+    assert_eq!(
+        events,
+        [
+            "event Write a b\n",
+            "event Write c",
+            "event Write d",
+            "event Write e",
+            "event TraceLogEvent 12 events lost here: queue_full",
+            "event Write f"
+        ]
+    );
+}
+
+#[test]
+fn output_that_waits_is_shown_provisionally_and_can_be_ended() {
+    let part = |text: &str| {
+        let text = text.into();
+        Op::Output { whole: false, stream: 0, flags: 0, code: None, line: 3, frame: 1, text }
+    };
+    let stream = StreamWriter::write(&[part("name? ")]);
+    let mut encoder = new_encoder(TraceFormat::Json);
+    let mut out = Vec::new();
+    assert_eq!(encoder.encode(&stream.records, &mut out, usize::MAX), Ok(stream.records.len()));
+    let written = |out: &[u8]| String::from_utf8_lossy(out).matches("name? ").count();
+    let number = encoder.waiting_output();
+    assert_eq!((number.is_some(), written(&out)), (true, 0));
+    let mut end = Vec::new();
+    encoder.provisional_end(Exit::Unknown, &mut end);
+    assert_eq!((written(&end), encoder.waiting_output()), (1, number));
+    encoder.end_waiting_output(&mut out);
+    assert_eq!((written(&out), encoder.waiting_output()), (1, None));
+    assert!(String::from_utf8_lossy(&out).contains("time_split"));
 }
 
 #[test]

@@ -193,7 +193,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         mirror = True
         if recording is not None:
-            finished = _finish(recording, status, say)
+            finished = _finish(recording, status, say, guest=guest or os.getpid() != process)
             if os.getpid() != process:
                 # A child that the program forked: its parent waits for its own status, whatever ours is.
                 return status
@@ -221,14 +221,35 @@ def _verb(word: str) -> verbs.Verb | None:
     return verbs.find(word)
 
 
-def _finish(recording: session.TraceSession, status: int, say: _Voice) -> bool:
-    """Completes the recording; tells whether that worked."""
+def _finish(recording: session.TraceSession, status: int, say: _Voice, *, guest: bool) -> bool:
+    """Completes the recording, or leaves it to be completed behind the program's exit handlers; tells whether that
+    worked."""
+
+    def complain(error: RecorderError) -> None:
+        say(f"Failed to finish Codetracer session: {error}")
+
+    def complain_at_exit(error: RecorderError) -> None:
+        complain(error)
+        _end_with(1)
+
+    if not guest and session.finish_after_exit_handlers(status, complain_at_exit):
+        return True
     try:
         recording.stop(exit_code=status)
     except RecorderError as error:
-        say(f"Failed to finish Codetracer session: {error}")
+        complain(error)
         return False
     return True
+
+
+def _end_with(status: int) -> NoReturn:
+    """Ends the process from within an exit handler, which has no other way to say how."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (AttributeError, OSError, ValueError):  # there is none, its reader is gone, or it is closed
+            continue
+    os._exit(status)
 
 
 class _Voice:

@@ -29,7 +29,7 @@ from .formats import DEFAULT_FORMAT, is_supported, normalize_format, unsupported
 
 TYPE_CHECKING = False  # the name is what type checkers look for; importing `typing` costs milliseconds
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
     from typing import Any
@@ -103,6 +103,8 @@ class TraceSession:
 
 _active_session: TraceSession | None = None
 _exit_hook_registered = False
+_exit_code: int | None = None
+_complain: Callable[[RecorderError], None] | None = None
 
 
 def start(
@@ -287,10 +289,26 @@ def _finish_forgotten_session() -> None:
     """Completes a session that is still open when the interpreter exits, with an unknown exit status."""
     try:
         if _active_session is not None:
-            stop()
+            stop(exit_code=_exit_code)
     except RecorderError as error:
-        if sys.stderr is not None:
+        if _complain is not None:
+            _complain(error)
+        elif sys.stderr is not None:
             sys.stderr.write(f"codetracer-python-recorder: {error}\n")
+
+
+def finish_after_exit_handlers(exit_code: int, complain: Callable[[RecorderError], None]) -> bool:
+    """Leaves the active session to the interpreter's exit, if handlers of others run there that may still write.
+
+    `complain` is told if it cannot be completed then. False if there is nothing to wait for.
+    """
+    global _exit_code, _complain
+    # The session's own handler was registered before the program ran, so it is the last. Without any other, or if the
+    # program has cleared them all, there is nothing to wait for.
+    if _active_session is None or atexit._ncallbacks() <= 1:
+        return False
+    _exit_code, _complain = exit_code, complain
+    return True
 
 
 def _coerce_format(value: str | None) -> str:

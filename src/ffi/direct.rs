@@ -1,9 +1,10 @@
-//! Python's own streams write past what catches the output of others: past a relay, straight to the original
+//! Python's own streams, and `os.write`, write past what catches the output of others: past a relay, straight to the original
 //! descriptor; into a file that is read back, noting where.
 //!
 //! Invariants:
 //! - What other writers put into a relay's pipe before goes first: the order on the other side is the program's.
-//! - The result is that of `FileIO.write`: the number written, `None` if it would have to wait, the same exceptions.
+//! - The result is that of `FileIO.write` (the number written, `None` if it would have to wait) or `os.write`, with the
+//!   same exceptions.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -13,13 +14,36 @@ use arc_swap::ArcSwapOption;
 use pyo3::ffi::{self, PyObject};
 
 use super::read_back::{self, ReadBack};
-use super::relay::Relay;
+use super::relay::{self, Relay};
 
 /// What catches output that bypasses Python's streams.
 #[derive(Debug)]
 pub enum Catcher {
     Relay(Relay),
     File(ReadBack),
+    /// Nothing: what is told of it is what `os.write` writes there.
+    Terminal(Terminal),
+}
+
+/// A terminal that is left alone.
+#[derive(Debug)]
+pub struct Terminal {
+    descriptor: RawFd,
+    file: (u64, u64, u32),
+}
+
+impl Terminal {
+    /// The terminal at this descriptor, if there is one.
+    pub fn at(descriptor: RawFd) -> Option<Self> {
+        // SAFETY: asks a question about a number.
+        let is_terminal = unsafe { libc::isatty(descriptor) } == 1;
+        relay::identity(descriptor).filter(|_| is_terminal).map(|file| Self { descriptor, file })
+    }
+
+    /// It is still there: the program may have put something else in its place.
+    fn is_at(&self, descriptor: RawFd) -> bool {
+        self.descriptor == descriptor && relay::identity(descriptor) == Some(self.file)
+    }
 }
 
 static CATCHERS: ArcSwapOption<Vec<Catcher>> = ArcSwapOption::const_empty();
@@ -57,11 +81,9 @@ pub(super) fn moved(descriptor: RawFd, before: u64) {
 /// Writes `data` for the `FileIO` object `file` of `descriptor`. `None` if that is not for us to do; null with an
 /// exception set, or a new reference.
 pub(super) unsafe fn write(file: *mut PyObject, descriptor: RawFd, data: *mut PyObject) -> Option<*mut PyObject> {
-    let catchers = CATCHERS.load_full()?;
-    let catcher = catchers.iter().find_map(|catcher| match catcher {
-        Catcher::Relay(relay) => Some(Way::Past(relay, relay.original_of(descriptor)?)),
-        Catcher::File(file) => file.is_behind(descriptor).then_some(Way::Into(file)),
-    })?;
+    if !is_told(descriptor) {
+        return None;
+    }
     // SAFETY: GIL held, live objects; the view is released before returning. `closed` is a C getter of FileIO.
     unsafe {
         let closed = ffi::PyObject_GetAttrString(file, c"closed".as_ptr());
@@ -77,22 +99,65 @@ pub(super) unsafe fn write(file: *mut PyObject, descriptor: RawFd, data: *mut Py
             ffi::PyErr_Clear();
             return None;
         }
-        let result = match catcher {
-            Way::Past(relay, original) => past(relay, original, descriptor, &view),
-            Way::Into(file) => into(file, descriptor, &view),
-        };
+        let result = write_view(descriptor, &view, true);
         ffi::PyBuffer_Release(&raw mut view);
-        Some(result)
+        match result {
+            Told::Written(result) => Some(result),
+            Told::ByItself => None,
+        }
     }
 }
 
-enum Way<'a> {
-    Past(&'a Relay, RawFd),
-    Into(&'a ReadBack),
+/// What became of a write.
+pub(super) enum Told {
+    /// Null with an exception set, or a new reference.
+    Written(*mut PyObject),
+    /// Nothing stands behind the descriptor: whoever asked is to write.
+    ByItself,
+}
+
+/// Whether what is written at this descriptor is told, or caught.
+pub(super) fn is_told(descriptor: RawFd) -> bool {
+    CATCHERS.load().iter().flat_map(|all| all.iter()).any(|catcher| match catcher {
+        Catcher::Relay(relay) => relay.original_of(descriptor).is_some(),
+        Catcher::File(file) => file.is_behind(descriptor),
+        Catcher::Terminal(terminal) => terminal.is_at(descriptor),
+    })
+}
+
+/// Writes past what catches the output of others at `descriptor`. If it would have to wait the result is `None` for
+/// those who `may_wait`, else an exception.
+pub(super) unsafe fn write_view(descriptor: RawFd, view: &ffi::Py_buffer, may_wait: bool) -> Told {
+    let Some(catchers) = CATCHERS.load_full() else { return Told::ByItself };
+    for catcher in catchers.iter() {
+        // SAFETY: GIL held; the view is valid (caller).
+        unsafe {
+            match catcher {
+                Catcher::Relay(relay) => {
+                    if let Some(original) = relay.original_of(descriptor) {
+                        return Told::Written(past(relay, original, descriptor, view, may_wait));
+                    }
+                }
+                Catcher::File(file) => {
+                    if file.is_behind(descriptor) {
+                        return Told::Written(into(file, descriptor, view));
+                    }
+                }
+                Catcher::Terminal(_) => {}
+            }
+        }
+    }
+    Told::ByItself
 }
 
 /// Writes to the original, once all that was in the pipe has been passed on.
-unsafe fn past(relay: &Relay, original: RawFd, descriptor: RawFd, view: &ffi::Py_buffer) -> *mut PyObject {
+unsafe fn past(
+    relay: &Relay,
+    original: RawFd,
+    descriptor: RawFd,
+    view: &ffi::Py_buffer,
+    may_wait: bool,
+) -> *mut PyObject {
     // SAFETY: GIL held; the view is valid.
     unsafe {
         if !wait(relay, descriptor) {
@@ -101,7 +166,7 @@ unsafe fn past(relay: &Relay, original: RawFd, descriptor: RawFd, view: &ffi::Py
         let written = _Py_write(original, view.buf, view.len as usize);
         if written >= 0 {
             ffi::PyLong_FromSsize_t(written)
-        } else if std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
+        } else if may_wait && std::io::Error::last_os_error().kind() == std::io::ErrorKind::WouldBlock {
             ffi::PyErr_Clear();
             let none = ffi::Py_None();
             ffi::Py_INCREF(none);

@@ -43,6 +43,8 @@ pub mod monitoring;
 pub mod numpy;
 pub mod object;
 #[cfg(target_os = "linux")]
+pub mod os_write;
+#[cfg(target_os = "linux")]
 pub mod peer;
 pub mod priority;
 pub mod probe;

@@ -34,13 +34,17 @@ use super::stats::{Meters, StreamMeter};
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{PATIENCE, Supervisor};
 use super::tables::Tables;
+use super::waiting::Waiting;
 
 mod finish;
 mod index;
+mod looks;
 mod parts;
 mod pool;
 mod ring;
 mod samples;
+
+use looks::Looks;
 
 /// Name of this stage in failures.
 pub(super) const STAGE: &str = "encoder";
@@ -61,6 +65,9 @@ pub(super) struct EncoderInbox {
     pub sealed: Receiver<SealedChunk>,
     pub opened: Receiver<Arc<StreamShared>>,
     pub control: Receiver<EncoderControl>,
+    /// Output waits for more.
+    pub nudges: Receiver<()>,
+    pub waiting: Arc<Waiting>,
     /// Takes chunks back to the producers.
     pub free: Sender<Arc<Chunk>>,
 }
@@ -102,6 +109,8 @@ struct Stream {
     parked: bool,
     /// Paths the writer knows.
     paths_sent: usize,
+    /// The chunk of output that waited at the last look.
+    waited: Option<u64>,
 }
 
 /// Why [`Encoding::record`] returned.
@@ -189,6 +198,7 @@ impl Encoding {
         assert!(self.parts.config.panic_in != Some(STAGE), "injected");
         let interval = self.parts.config.flush_interval;
         let mut next_tick = Instant::now() + interval;
+        let mut looks = Looks::default();
         loop {
             if self.parts.supervisor.has_failed() {
                 return Ok(Ended::Failed);
@@ -198,7 +208,7 @@ impl Encoding {
                 return Ok(Ended::Limited);
             }
             let deadline = self.watch.deadline().filter(|_| !self.suspended);
-            let wake = deadline.map_or(next_tick, |deadline| deadline.min(next_tick));
+            let wake = [deadline, looks.next()].into_iter().flatten().fold(next_tick, Instant::min);
             select! {
                 recv(inbox.control) -> order => match order {
                     Ok(EncoderControl::Flush { reply }) => self.flush(inbox, reply)?,
@@ -221,6 +231,7 @@ impl Encoding {
                 recv(inbox.sealed) -> chunk => if let Ok(chunk) = chunk {
                     self.take_chunk(inbox, chunk)?;
                 },
+                recv(inbox.nudges) -> _ => looks.begin(),
                 recv(inbox.opened) -> stream => if let Ok(stream) = stream {
                     self.open(stream);
                 },
@@ -230,8 +241,12 @@ impl Encoding {
                 self.pull(inbox)?;
             }
             self.watch_the_clock(inbox)?;
+            if looks.is_due() && self.look(inbox, &mut looks)? {
+                next_tick = next_tick.min(looks.show_at());
+            }
             if Instant::now() >= next_tick {
                 self.tick(inbox)?;
+                looks.shown();
                 next_tick = Instant::now() + interval;
             }
         }
@@ -260,6 +275,7 @@ impl Encoding {
             continues: false,
             parked: false,
             paths_sent: 0,
+            waited: None,
         };
         self.streams.insert(id, stream);
     }
@@ -484,6 +500,7 @@ impl Encoding {
         if self.pull(inbox)? {
             self.pull(inbox)?;
         }
+        self.end_waiting_outputs()?;
         self.cut_all();
         self.pass_index();
         self.mark(reply, self.parts.config.durable);

@@ -21,11 +21,12 @@
 //! | `RESUME` | code u32 | pushes a frame; a `Call` without args |
 //! | `THROW` | code u32, value | pushes a frame; a `Call` with one arg `exception` |
 //! | `RETURN` | value | pops the top frame (return, yield and unwind alike) |
-//! | `OUTPUT` | stream u8, flags u8, code u32, line u32, frame u64, len u32, text | program input or output |
+//! | `OUTPUT` | stream u8, flags u8, code u32, line u32, frame u64, len u32, text | program input or output: a chunk, or the end of one |
 //! | `LOST` | cause u8, count u64 | so many events are missing here |
 //! | `EVENT` | kind u8, len u32, metadata, len u32, content | a `runtime_tracing` event, kind as `EventLogKind` |
 //! | `SAMPLE_BEGIN` | id u64, len u32, JSON | a sample begins; what its part's metadata say of it |
 //! | `SAMPLE_END` | id u64 | it is over |
+//! | `OUTPUT_PART` | as `OUTPUT` | the beginning of a chunk; what follows from the same place, without other records between, continues it |
 //! | `TURN` | number u64, nanoseconds u64 | another thread recorded before this: see [`super::turns`] |
 //!
 //! | value | fields after the tag |
@@ -56,6 +57,7 @@ pub mod record {
     pub const SAMPLE_BEGIN: u8 = 0x0d;
     pub const SAMPLE_END: u8 = 0x0e;
     pub const TURN: u8 = 0x0f;
+    pub const OUTPUT_PART: u8 = 0x10;
 }
 
 /// Value tags; see the table in the module docs.

@@ -37,6 +37,7 @@ pub mod supervisor;
 pub mod tables;
 mod tap;
 pub mod turns;
+mod waiting;
 pub mod worker_time;
 mod writer;
 
@@ -91,9 +92,10 @@ impl Pipeline {
     /// `threads/NN-name/` with their first event.
     pub fn open_stream(&self, info: StreamInfo) -> StreamProducer {
         let id = self.next_stream.fetch_add(1, Ordering::Relaxed);
-        let Handles { sealed, free, opened, .. } = &self.handles;
-        let (sealed, free, turns) = (sealed.clone(), free.clone(), Arc::clone(&self.turns));
-        let producer = StreamProducer::new(id, info, sealed, free, turns, self.config.batch_bytes);
+        let Handles { sealed, free, opened, waiting, .. } = &self.handles;
+        let (sealed, free, turns, waiting) =
+            (sealed.clone(), free.clone(), Arc::clone(&self.turns), Arc::clone(waiting));
+        let producer = StreamProducer::new(id, info, sealed, free, turns, waiting, self.config.batch_bytes);
         // If the encoder has ended, so will the producer: its first full chunk finds the queue closed.
         let _ = opened.send(Arc::clone(producer.shared()));
         producer

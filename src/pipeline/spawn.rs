@@ -4,8 +4,8 @@
 //!                opened (∞)                                     buffers (4)
 //!              ┌─────────────────┐                 ┌───────────────────────────────────────┐
 //!              │                 ▼                 ▼                                       │
-//!  producers ──┴─ sealed (256) ─► ct-encoder ──► ct-zstd-N ─── frames (36) ──► ct-writer ──┴─► storage
-//!     ▲                           │    ▲                                            │ replies
+//!  producers ──┼─ sealed (256) ─► ct-encoder ──► ct-zstd-N ─── frames (36) ──► ct-writer ──┴─► storage
+//!     ▲        └─ nudges (1) ───► │    ▲                                            │ replies
 //!     └────────── free (16) ──────┘    │ control (∞)                                ▼
 //!                                      │                                   whoever asked to flush
 //!  Pipeline ──── mailbox (∞) ──────► ct-lifecycle ──► storage (metadata, state)
@@ -22,6 +22,7 @@
 //! | `buffers` | 4 | two segments for each compression thread and two more: all encoded bytes in flight |
 //! | `frames` | 36 | the segments in flight and a few marks |
 //! | `dumps` | 4 | dumps that wait while one is written: each keeps a ring of memory alive |
+//! | `nudges` | 1 | output waits for more: one notice until the encoder has looked |
 //! | `opened` | ∞ | one small entry per new thread, taken at once |
 //! | `control` | ∞ | orders to the encoder, one per caller that waits |
 //! | `mailbox` | ∞ | requests, one per caller that waits, and at most one notice of a failure |
@@ -52,6 +53,7 @@ use super::stats::Meters;
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{Supervisor, Worker};
 use super::tables::Tables;
+use super::waiting::Waiting;
 use super::writer::Writer;
 
 /// Chunks kept for reuse.
@@ -69,12 +71,20 @@ struct Capacities {
     buffers: usize,
     frames: usize,
     dumps: usize,
+    nudges: usize,
 }
 
 impl Capacities {
     fn of(config: &PipelineConfig) -> Self {
         let buffers = config.segment_buffers();
-        Self { sealed: config.queue_chunks(), free: FREE_CHUNKS, buffers, frames: buffers + MARKS, dumps: DUMPS }
+        Self {
+            sealed: config.queue_chunks(),
+            free: FREE_CHUNKS,
+            buffers,
+            frames: buffers + MARKS,
+            dumps: DUMPS,
+            nudges: 1,
+        }
     }
 }
 
@@ -85,6 +95,7 @@ pub(super) struct Handles {
     pub sealed: Sender<SealedChunk>,
     pub opened: Sender<Arc<StreamShared>>,
     pub free: Receiver<Arc<Chunk>>,
+    pub waiting: Arc<Waiting>,
     pub supervisor: Arc<Supervisor>,
     pub meters: Arc<Meters>,
 }
@@ -152,7 +163,9 @@ pub(super) fn spawn(
     let (free_sender, free) = bounded(capacity.free);
     let (opened_sender, opened) = unbounded();
     let (control_sender, control) = unbounded::<EncoderControl>();
-    let inbox = EncoderInbox { sealed, opened, control, free: free_sender };
+    let (nudges_sender, nudges) = bounded(capacity.nudges);
+    let waiting = Waiting::new(nudges_sender);
+    let inbox = EncoderInbox { sealed, opened, control, nudges, waiting: Arc::clone(&waiting), free: free_sender };
     let parts = EncoderParts {
         config: Arc::clone(config),
         tables,
@@ -179,7 +192,8 @@ pub(super) fn spawn(
     };
     Worker::start("ct-lifecycle", move || lifecycle.run())?;
 
-    Ok(Handles { mailbox: mailbox_sender, sealed: sealed_sender, opened: opened_sender, free, supervisor, meters })
+    let (mailbox, sealed, opened) = (mailbox_sender, sealed_sender, opened_sender);
+    Ok(Handles { mailbox, sealed, opened, free, waiting, supervisor, meters })
 }
 
 #[cfg(test)]
@@ -195,11 +209,13 @@ mod tests {
     #[test]
     fn the_picture_shows_the_capacities_that_are_used() {
         let config = PipelineConfig { compression_threads: 1, ..PipelineConfig::default() };
-        let Capacities { sealed, free, buffers, frames, dumps } = Capacities::of(&config);
+        let Capacities { sealed, free, buffers, frames, dumps, nudges } = Capacities::of(&config);
         let docs = docs();
         let picture = docs.join("\n");
         for (name, capacity) in
             [("sealed", sealed), ("free", free), ("buffers", buffers), ("frames", frames), ("dumps", dumps)]
+                .into_iter()
+                .chain([("nudges", nudges)])
         {
             assert!(picture.contains(&format!("{name} ({capacity})")), "{name} is {capacity}");
             let row = format!(" | `{name}` | {capacity} |");

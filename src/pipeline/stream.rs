@@ -15,6 +15,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 
 use super::losses::Losses;
 use super::turns::Turns;
+use super::waiting::Waiting;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
 use crate::ffi::sync::{AtomicBool, Ordering};
 
@@ -43,6 +44,8 @@ pub struct StreamShared {
     pub(super) closed: AtomicBool,
     /// Events that were lost, and why.
     pub lost: Losses,
+    /// What was pushed last may be output that waits for more.
+    pub(super) output_waits: AtomicBool,
 }
 
 /// A full chunk on its way to the encoder.
@@ -75,6 +78,7 @@ pub struct StreamProducer {
     sealed: Sender<SealedChunk>,
     free: Receiver<Arc<Chunk>>,
     turns: Arc<Turns>,
+    waiting: Arc<Waiting>,
     batch_bytes: usize,
     next_sequence: u64,
     /// The pipeline was found to have ended; nothing is stored any more.
@@ -89,6 +93,7 @@ impl StreamProducer {
         sealed: Sender<SealedChunk>,
         free: Receiver<Arc<Chunk>>,
         turns: Arc<Turns>,
+        waiting: Arc<Waiting>,
         batch_bytes: usize,
     ) -> Self {
         let shared = Arc::new(StreamShared {
@@ -97,8 +102,10 @@ impl StreamProducer {
             open: ArcSwapOption::empty(),
             closed: AtomicBool::new(false),
             lost: Losses::default(),
+            output_waits: AtomicBool::new(false),
         });
-        Self { shared, writer: None, pending: None, sealed, free, turns, batch_bytes, next_sequence: 0, ended: false }
+        let (writer, pending, next_sequence, ended) = (None, None, 0, false);
+        Self { shared, writer, pending, sealed, free, turns, waiting, batch_bytes, next_sequence, ended }
     }
 
     /// What workers see.
@@ -116,6 +123,15 @@ impl StreamProducer {
             return Pushed::Stored;
         }
         self.push_slow(records)
+    }
+
+    /// What was pushed last is output that waits for more: the encoder shall look whether more comes.
+    #[inline]
+    pub fn output_waits(&self) {
+        if !self.shared.output_waits.load(Ordering::Relaxed) {
+            self.shared.output_waits.store(true, Ordering::SeqCst);
+        }
+        self.waiting.announce();
     }
 
     #[cold]

@@ -17,10 +17,10 @@ use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::ffi::object::Obj;
 use crate::monitoring::CodeObjectWrapper;
-use crate::pipeline::layout::{LossCause, Put, output as chunk, record, value as tag};
+use crate::pipeline::layout::{LossCause, Put, record, value as tag};
 use crate::pipeline::stream::{Pushed, StreamInfo, StreamProducer};
 use crate::runtime::code_entry::{Namespace, TracedCode};
-use crate::runtime::io_capture::batch::Batch;
+use crate::runtime::io_capture::chunk::OpenChunk;
 use crate::runtime::namespace::NamespaceView;
 use crate::runtime::overhead::Timer;
 use crate::runtime::slots::{SlotCache, update};
@@ -91,7 +91,9 @@ pub struct ThreadRecorder {
     epoch: u32,
     /// Measures some of the callbacks.
     pub(super) timer: Timer,
-    batch: Batch,
+    chunk: OpenChunk,
+    /// The text of the latest write, for its memory.
+    text: String,
     pub(super) lines: LineCache,
 }
 
@@ -140,7 +142,8 @@ impl ThreadRecorder {
             joined: shared.entries.is_some(),
             epoch: shared.state.epoch(),
             timer: Timer::default(),
-            batch: Batch::default(),
+            chunk: OpenChunk::default(),
+            text: String::new(),
             lines: LineCache::default(),
         }
     }
@@ -372,7 +375,6 @@ impl ThreadRecorder {
             self.discard_stack();
             return;
         }
-        self.end_output(chunk::STEP_BOUNDARY);
         while !self.stack.is_empty() {
             self.out.put_u8(record::RETURN);
             self.out.put_u8(tag::NONE);
@@ -441,7 +443,7 @@ impl ThreadRecorder {
         self.lost_events += 1;
     }
 
-    /// Before an event: what this thread wrote comes first; and if events were lost: says so, and sends the stack as it
+    /// Before an event: what bypassed the streams comes first; and if events were lost: says so, and sends the stack as it
     /// is now.
     #[inline]
     fn before_event(&mut self) {
@@ -449,9 +451,7 @@ impl ThreadRecorder {
             self.start_afresh();
         }
         self.take_copies();
-        if self.batch.is_pending() {
-            self.end_output(chunk::STEP_BOUNDARY);
-        }
+        self.chunk.close();
         if self.lost_events > 0 {
             self.send_stack_again();
         }

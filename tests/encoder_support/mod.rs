@@ -187,7 +187,7 @@ pub enum Op {
     Resume(u32),
     Throw(u32, Value),
     Return(Value),
-    Output { stream: u8, flags: u8, code: Option<u32>, line: u32, frame: u64, text: String },
+    Output { whole: bool, stream: u8, flags: u8, code: Option<u32>, line: u32, frame: u64, text: String },
     Lost(u8, u64),
     Event(u8, String, String),
 }
@@ -206,8 +206,15 @@ fn any_op(values: BoxedStrategy<Value>) -> impl Strategy<Value = Op> {
         2 => (0..CODES).prop_map(Op::Resume),
         2 => (0..CODES, values.clone()).prop_map(|(code, value)| Op::Throw(code, value)),
         5 => values.prop_map(Op::Return),
-        2 => (0..3_u8, 0..64_u8, prop::option::of(0..CODES), line(), any::<u64>(), any_text())
-            .prop_map(|(stream, flags, code, line, frame, text)| Op::Output { stream, flags, code, line, frame, text }),
+        2 => (any::<bool>(), 0..3_u8, 0..64_u8, prop::option::of(0..CODES), line(), any::<u64>(), any_text()).prop_map(
+            |(whole, stream, flags, code, line, frame, text)| {
+                Op::Output { whole, stream, flags, code, line, frame, text }
+            }
+        ),
+        // Mostly from the same place.
+        4 => (any::<bool>(), prop::sample::select(vec![0_u8, 0, 1]), any_text()).prop_map(|(whole, stream, text)| {
+            Op::Output { whole, stream, flags: 0, code: Some(1), line: 3, frame: 1, text }
+        }),
         1 => (0..2_u8, any::<u64>()).prop_map(|(cause, count)| Op::Lost(cause, count)),
         1 => (0..14_u8, any_text(), any_text()).prop_map(|(kind, metadata, text)| Op::Event(kind, metadata, text)),
     ]
@@ -259,8 +266,8 @@ impl StreamWriter {
                 self.push(record::THROW, *code, false, tables);
                 value.put(&mut self.records);
             }
-            Op::Output { stream, flags, code, line, frame, text } => {
-                self.records.put_u8(record::OUTPUT);
+            Op::Output { whole, stream, flags, code, line, frame, text } => {
+                self.records.put_u8(if *whole { record::OUTPUT } else { record::OUTPUT_PART });
                 self.records.put_u8(*stream);
                 self.records.put_u8(*flags);
                 self.records.put_u32(code.unwrap_or(output::NO_CODE));

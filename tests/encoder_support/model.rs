@@ -20,6 +20,26 @@ struct Frame {
     opening: bool,
     names: HashMap<u16, String>,
     values: BTreeMap<u16, FullValueRecord>,
+    /// Of its latest step.
+    line: u32,
+}
+
+/// Output that is not shown yet.
+struct Chunk {
+    stream: u8,
+    code: u32,
+    line: u32,
+    frame: u64,
+    path: Option<usize>,
+    flags: u8,
+    text: String,
+    near: bool,
+}
+
+impl Chunk {
+    fn place(&self) -> (u8, u32, u32, u64, Option<usize>, bool) {
+        (self.stream, self.code, self.line, self.frame, self.path, self.near)
+    }
 }
 
 pub struct Model {
@@ -30,6 +50,7 @@ pub struct Model {
     types: HashMap<(u8, String, Vec<String>), usize>,
     variables: HashMap<String, usize>,
     stack: Vec<Frame>,
+    open: Option<Chunk>,
 }
 
 /// The id of a key, and whether it is new.
@@ -50,6 +71,7 @@ impl Model {
             types: HashMap::new(),
             variables: HashMap::new(),
             stack: Vec::new(),
+            open: None,
         };
         let path = model.path(PROGRAM);
         let toplevel = model.function(path, 1, "<toplevel>");
@@ -64,6 +86,7 @@ impl Model {
     }
 
     fn end(&mut self, exit: Exit) {
+        self.end_chunk();
         if !self.events.iter().any(|event| matches!(event, TraceLowLevelEvent::Step(_))) {
             self.step(0, 0);
         }
@@ -143,7 +166,7 @@ impl Model {
     }
 
     fn enter(&mut self, code: u32, opening: bool) {
-        self.stack.push(Frame { code, opening, names: HashMap::new(), values: BTreeMap::new() });
+        self.stack.push(Frame { code, opening, names: HashMap::new(), values: BTreeMap::new(), line: 0 });
     }
 
     fn write_call(&mut self, code: u32, args: Vec<FullValueRecord>) {
@@ -153,7 +176,11 @@ impl Model {
     }
 
     fn record(&mut self, take: &mut Take<'_>) {
-        match take.u8().unwrap() {
+        let tag = take.u8().unwrap();
+        if !matches!(tag, record::OUTPUT | record::OUTPUT_PART) {
+            self.end_chunk();
+        }
+        match tag {
             record::SET => {
                 let slot = take.u16().unwrap();
                 let frame = self.stack.last().unwrap();
@@ -177,6 +204,7 @@ impl Model {
             record::STEP => {
                 let line = take.u32().unwrap();
                 let code = self.stack.last().unwrap().code;
+                self.stack.last_mut().unwrap().line = line;
                 let (path, _) = self.code(code);
                 self.step(path, line);
                 let mut shown = HashSet::new();
@@ -217,7 +245,8 @@ impl Model {
                 self.stack.pop().unwrap();
                 self.returns(value);
             }
-            record::OUTPUT => self.output(take),
+            record::OUTPUT => self.output(take, true),
+            record::OUTPUT_PART => self.output(take, false),
             record::LOST => {
                 let cause = LossCause::from_byte(take.u8().unwrap()).unwrap().as_str();
                 let count = take.u64().unwrap();
@@ -234,30 +263,71 @@ impl Model {
         }
     }
 
-    fn output(&mut self, take: &mut Take<'_>) {
-        let (kind, stream) = match take.u8().unwrap() {
+    fn output(&mut self, take: &mut Take<'_>, whole: bool) {
+        let stream = take.u8().unwrap();
+        let flags = take.u8().unwrap();
+        let code = take.u32().unwrap();
+        let (line, frame, text) = (take.u32().unwrap(), take.u64().unwrap(), take.text().unwrap().to_owned());
+        let path = match code {
+            output::NO_CODE => None,
+            _ => {
+                let path = self.tables.code(code).unwrap().path.clone();
+                Some(self.path(&path))
+            }
+        };
+        let mut chunk = Chunk { stream, code, line, frame, path, flags, text, near: false };
+        if let Some(frame) = self.stack.last().filter(|frame| !frame.opening && frame.line > 0)
+            && code == output::NO_CODE
+            && flags & output::MIRROR != 0
+        {
+            let path = self.tables.code(frame.code).unwrap().path.clone();
+            (chunk.line, chunk.near) = (frame.line, true);
+            chunk.path = Some(self.path(&path));
+        }
+        if let Some(open) = &mut self.open {
+            if open.place() == chunk.place() {
+                chunk.flags |= open.flags;
+                chunk.text.insert_str(0, &open.text);
+                self.open = None;
+            } else {
+                self.end_chunk();
+            }
+        }
+        if !whole {
+            self.open = Some(chunk);
+        } else {
+            self.show(&chunk);
+        }
+    }
+
+    fn end_chunk(&mut self) {
+        if let Some(mut chunk) = self.open.take() {
+            chunk.flags |= output::STEP_BOUNDARY;
+            self.show(&chunk);
+        }
+    }
+
+    fn show(&mut self, chunk: &Chunk) {
+        if chunk.text.is_empty() {
+            return;
+        }
+        let (kind, stream) = match chunk.stream {
             output::STDOUT => (EventLogKind::Write, "stdout"),
             output::STDERR => (EventLogKind::WriteOther, "stderr"),
             _ => (EventLogKind::Read, "stdin"),
         };
-        let bits = take.u8().unwrap();
         let names = ["newline", "flush", "step_boundary", "time_split", "input", "mirror"];
         let flags: Vec<String> =
-            (0..6).filter(|bit| bits >> bit & 1 == 1).map(|bit| format!("\"{}\"", names[bit])).collect();
-        let code = take.u32().unwrap();
-        let (line, frame, content) = (take.u32().unwrap(), take.u64().unwrap(), take.text().unwrap().to_owned());
-        let path_id = match code {
-            output::NO_CODE => "null".to_owned(),
-            _ => {
-                let path = self.tables.code(code).unwrap().path.clone();
-                self.path(&path).to_string()
-            }
-        };
+            (0..6).filter(|bit| chunk.flags >> bit & 1 == 1).map(|bit| format!("\"{}\"", names[bit])).collect();
+        let path = chunk.path.map_or_else(|| "null".to_owned(), |path| path.to_string());
         let metadata = format!(
-            r#"{{"stream":"{stream}","thread":{THREAD},"path_id":{path_id},"line":{line},"frame_id":{frame},"flags":[{}]}}"#,
-            flags.join(",")
+            r#"{{"stream":"{stream}","thread":{THREAD},"path_id":{path},"line":{},"frame_id":{},"flags":[{}]{}}}"#,
+            chunk.line,
+            chunk.frame,
+            flags.join(","),
+            if chunk.near { ",\"approximate\":true" } else { "" }
         );
-        self.log(kind, metadata, content);
+        self.log(kind, metadata, chunk.text.clone());
     }
 
     fn value(&mut self, take: &mut Take<'_>) -> ValueRecord {

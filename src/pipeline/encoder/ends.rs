@@ -9,6 +9,7 @@ use super::counts::EventCounts;
 use super::frame::Frame;
 use super::packed::Output;
 use super::records::{Progress, RecordEncoder, begin_call};
+use crate::pipeline::layout::output;
 use crate::pipeline::model::Exit;
 use crate::pipeline::tables::types;
 
@@ -33,6 +34,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         self.close(Exit::Unknown, out.buffer(), &mut counts);
         out.settle();
         self.counts = counts;
+        self.chunk.forget();
         self.progress = Progress::New;
     }
 
@@ -46,12 +48,20 @@ impl<C: EventCodec> RecordEncoder<C> {
     /// Returns from all calls in progress; the stream goes on without any.
     pub(super) fn end_calls<O: Output>(&mut self, out: &mut O) {
         if self.progress == Progress::Running {
+            self.end_chunk(output::STEP_BOUNDARY, out.buffer());
+            out.settle();
             let mut counts = self.counts;
             self.close_calls(out.buffer(), &mut counts);
             out.settle();
             self.counts = counts;
         }
         self.forget_calls();
+    }
+
+    /// Output that waits for more has waited long enough.
+    pub(super) fn end_waiting_output<O: Output>(&mut self, out: &mut O) {
+        self.end_chunk(output::TIME_SPLIT, out.buffer());
+        out.settle();
     }
 
     /// Counts from zero: the next part begins.
@@ -67,6 +77,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         out.settle();
         self.counts = counts;
         self.frames.clear();
+        self.chunk.forget();
         self.progress = Progress::Finished;
     }
 
@@ -79,6 +90,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             Progress::Running => {}
             Progress::Finished => return,
         }
+        self.show_chunk(out, counts);
         if counts.steps == 0 {
             // A trace without any step does not load.
             C::step(out, 0, 0);

@@ -17,6 +17,9 @@ pub(super) struct OutputMetadata {
     pub frame_id: u64,
     #[serde(serialize_with = "flag_names")]
     pub flags: u8,
+    /// It is only where the thread stood when the output was seen.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub approximate: bool,
 }
 
 fn flag_names<S: Serializer>(flags: &u8, serializer: S) -> Result<S::Ok, S::Error> {
@@ -108,6 +111,7 @@ mod tests {
             line: 30,
             frame_id: u64::MAX,
             flags: output::NEWLINE | output::TIME_SPLIT,
+            approximate: false,
         };
         assert_eq!(
             metadata_text(&output, &mut buffer),
@@ -120,6 +124,14 @@ mod tests {
         assert_eq!(
             metadata_text(&unknown, &mut buffer),
             Ok(r#"{"stream":"stdout","thread":7,"path_id":null,"line":0,"frame_id":0,"flags":[]}"#)
+        );
+        let near = OutputMetadata { flags: output::MIRROR, approximate: true, ..output };
+        assert_eq!(
+            metadata_text(&near, &mut buffer),
+            Ok(concat!(
+                r#"{"stream":"stdout","thread":7,"path_id":2,"line":30,"frame_id":18446744073709551615,"#,
+                r#""flags":["mirror"],"approximate":true}"#
+            ))
         );
         let gap = GapMetadata::new(LossCause::QueueFull, 3);
         assert_eq!(metadata_text(&gap, &mut buffer), Ok(r#"{"kind":"lost","cause":"queue_full","count":3}"#));

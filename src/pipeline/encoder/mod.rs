@@ -13,12 +13,14 @@
 //! ```text
 //!  records ──► records ──► codec (cbor │ json) ──► out
 //!                │  └────► stack, frame   variables of the open frames, encoded
+//!                ├───────► chunks      output that waits for more
 //!                ├───────► values      compact value → codec, or as it was encoded before (known_values)
 //!                ├───────► interning   what the stream has defined so far
 //!                └───────► packed      the output: plain bytes, or what repeats and what is new (places, sequences, words)
 //! ```
 
 mod cbor;
+mod chunks;
 mod codec;
 mod counts;
 mod ends;
@@ -126,6 +128,16 @@ impl StreamEncoder {
     /// Returns from all calls in progress, without values; what follows starts without any.
     pub fn end_calls<O: Output>(&mut self, out: &mut O) {
         with_codec!(&mut self.records, records => records.end_calls(out));
+    }
+
+    /// Which chunk of output waits for more, if one does.
+    pub fn waiting_output(&self) -> Option<u64> {
+        with_codec!(&self.records, records => records.chunk.number())
+    }
+
+    /// Output that waits for more has waited long enough.
+    pub fn end_waiting_output<O: Output>(&mut self, out: &mut O) {
+        with_codec!(&mut self.records, records => records.end_waiting_output(out));
     }
 
     /// The next part begins: counts from zero. What it starts with is written with its first record.

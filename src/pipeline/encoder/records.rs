@@ -13,13 +13,14 @@ use std::sync::Arc;
 
 use runtime_tracing::EventLogKind;
 
+use super::chunks::Chunk;
 use super::codec::EventCodec;
 use super::counts::EventCounts;
 use super::frame::Content;
 use super::hash::{mix, short_hash, value_hash};
 use super::interning::{Code, Definitions};
 use super::known_values::{KnownValues, MIN_VALUE};
-use super::log_events::{GapMetadata, OutputMetadata, event_kind, metadata_text, output_stream};
+use super::log_events::{GapMetadata, event_kind, metadata_text};
 use super::packed::{Output, ValueAt};
 use super::stack::FrameStack;
 use super::turns::StreamTurns;
@@ -38,10 +39,12 @@ pub(super) struct RecordEncoder<C> {
     pub(super) counts: EventCounts,
     pub(super) progress: Progress,
     pub(super) turns: StreamTurns,
+    /// Output that waits for more.
+    pub(super) chunk: Chunk,
     /// Native id of the thread, shown with its output.
     pub(super) thread: u64,
     /// Holds the value or text of the current record.
-    scratch: Vec<u8>,
+    pub(super) scratch: Vec<u8>,
     known_values: KnownValues,
     /// Where the values are in the call that is written.
     arguments: Vec<ValueAt>,
@@ -67,6 +70,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             counts: EventCounts::default(),
             progress: Progress::New,
             turns: StreamTurns::default(),
+            chunk: Chunk::default(),
             thread: 0,
             scratch: Vec::new(),
             known_values: KnownValues::default(),
@@ -116,22 +120,27 @@ impl<C: EventCodec> RecordEncoder<C> {
     }
 
     #[inline]
-    fn record<O: Output>(&mut self, take: &mut Take<'_>, output: &mut O) -> Result<(), Malformed> {
+    fn record<O: Output>(&mut self, take: &mut Take<'_>, to: &mut O) -> Result<(), Malformed> {
         let tag = take.u8()?;
-        if tag == record::STEP {
-            return self.step(take, output);
+        if self.chunk.is_open() && !matches!(tag, record::OUTPUT | record::OUTPUT_PART | record::TURN) {
+            self.end_chunk(output::STEP_BOUNDARY, to.buffer());
+            to.settle();
         }
-        let out = output.buffer();
+        if tag == record::STEP {
+            return self.step(take, to);
+        }
+        let out = to.buffer();
         match tag {
             record::SET => self.set(take, out),
             record::UNSET => self.unset(take),
             record::CALL => self.call(take, out),
-            record::CALL_END => self.call_end(output),
-            record::RETURN => self.return_from_call(take, output),
-            record::RESUME => self.resume(take, output),
+            record::CALL_END => self.call_end(to),
+            record::RETURN => self.return_from_call(take, to),
+            record::RESUME => self.resume(take, to),
             record::THROW => self.throw(take, out),
             record::DECLARE => self.declare(take, out),
-            record::OUTPUT => self.output(take, out),
+            record::OUTPUT => self.output(take, true, out),
+            record::OUTPUT_PART => self.output(take, false, out),
             record::LOST => self.lost(take, out),
             record::EVENT => self.event(take, out),
             record::TURN => self.turn(take),
@@ -366,21 +375,6 @@ impl<C: EventCodec> RecordEncoder<C> {
     const fn count_call(&mut self) {
         self.counts.steps += 1;
         self.counts.calls += 1;
-    }
-
-    fn output(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {
-        let (kind, stream) = output_stream(take.u8()?)?;
-        let flags = take.u8()?;
-        let code_id = take.u32()?;
-        let (line, frame_id, content) = (take.u32()?, take.u64()?, take.text()?);
-        let path_id = match code_id {
-            output::NO_CODE => None,
-            known => Some(self.definitions.path_of_code(known, out)?),
-        };
-        let metadata = OutputMetadata { stream, thread: self.thread, path_id, line, frame_id, flags };
-        C::event(out, kind, metadata_text(&metadata, &mut self.scratch)?, content);
-        self.counts.io += 1;
-        Ok(())
     }
 
     fn lost(&mut self, take: &mut Take<'_>, out: &mut Vec<u8>) -> Result<(), Malformed> {

@@ -13,10 +13,10 @@ use pyo3::prelude::*;
 
 use super::Sink;
 use super::observe;
-use crate::ffi::direct::{self, Catcher};
+use crate::ffi::direct::{self, Catcher, Terminal};
 use crate::ffi::read_back::ReadBack;
 use crate::ffi::relay::{Copies, Relay, can_relay, is_same};
-use crate::ffi::{signals, stream};
+use crate::ffi::{os_write, signals, stream};
 use crate::pipeline::layout::output;
 
 /// Bytes that may wait for a thread to record them.
@@ -117,8 +117,8 @@ impl Mirror {
             if !possible {
                 tracing::info!(
                     "descriptor {descriptor} is a terminal or closed: of what is written there, the output of Python's \
-                     streams is recorded, that of C code and child processes is not; send it to a pipe or a file to \
-                     have it recorded"
+                     streams and of os.write is recorded, that of C code and child processes is not; send it to a \
+                     pipe or a file to have it recorded"
                 );
             }
             possible.then_some((stream, vec![descriptor]))
@@ -156,6 +156,14 @@ impl Mirror {
                 Err(error) => tracing::info!(%error, "output past Python's streams is not recorded"),
             }
         }
+        for (descriptor, stream) in [(1, output::STDOUT), (2, output::STDERR)] {
+            if sink.wants(stream)
+                && let Some(terminal) = Terminal::at(descriptor)
+            {
+                catchers.push(Catcher::Terminal(terminal));
+                received.push((stream, Arc::default()));
+            }
+        }
         if catchers.is_empty() {
             return None;
         }
@@ -163,6 +171,9 @@ impl Mirror {
         direct::publish(Some(Arc::clone(&this.catchers)));
         if let Err(error) = write_directly(py) {
             tracing::info!(%error, "a stream of Python's is not told apart from what bypasses them");
+        }
+        if let Err(error) = os_write::watch(py) {
+            tracing::info!(%error, "what os.write writes is not told apart from what bypasses Python");
         }
         if this.catchers.iter().any(|catcher| matches!(catcher, Catcher::File(_))) {
             this.follow_files();

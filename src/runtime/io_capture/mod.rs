@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! sys.stdout.write ──► ffi::stream (own method, then report) ──► observe ──► tracer::io ──► ThreadRecorder
-//!                                                                which line?    batch → OUTPUT record
+//!                                                                which line?    its stream of records; the encoder joins
 //! ```
 //!
 //! Invariants:
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyAnyMethods;
 
-pub mod batch;
+pub mod chunk;
 pub mod decode;
 #[cfg(target_os = "linux")]
 pub mod mirror;

@@ -17,7 +17,7 @@ use super::totals::{Budget, Limits, cut};
 use crate::ffi::object::Text;
 use crate::logging;
 use crate::pipeline::layout::output;
-use crate::runtime::io_capture::batch::Origin;
+use crate::runtime::io_capture::chunk::Origin;
 use crate::runtime::thread::{ThreadRecorder, with_recorder};
 use crate::runtime::tracer::io;
 use crate::runtime::tracer::shared::Shared;

@@ -27,10 +27,10 @@ impl Totals {
         self.0.get(usize::from(stream))
     }
 
-    /// Counts one chunk.
-    pub fn count(&self, stream: u8, bytes: usize) {
+    /// Counts a chunk, or a further part of one.
+    pub fn count(&self, stream: u8, begins: bool, bytes: usize) {
         if let Some(total) = self.of(stream) {
-            total.chunks.fetch_add(1, Ordering::Relaxed);
+            total.chunks.fetch_add(u64::from(begins), Ordering::Relaxed);
             total.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         }
     }
@@ -103,10 +103,11 @@ mod tests {
     #[test]
     fn totals_are_shown_by_stream() {
         let totals = Totals::default();
-        totals.count(1, 5);
-        totals.count(1, 6);
+        totals.count(1, true, 5);
+        totals.count(1, true, 4);
+        totals.count(1, false, 2);
         totals.count_cut(2, 9);
-        totals.count(9, 1);
+        totals.count(9, true, 1);
         let json = totals.to_json();
         assert_eq!(json["stderr"], json!({"chunks": 2, "bytes": 11, "cut": 0}));
         assert_eq!(json["stdin"], json!({"chunks": 0, "bytes": 0, "cut": 9}));

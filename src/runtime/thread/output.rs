@@ -10,12 +10,12 @@ use runtime_tracing::EventLogKind;
 
 use super::ThreadRecorder;
 use crate::pipeline::layout::{Put, output, record};
-use crate::runtime::io_capture::batch::Origin;
+use crate::runtime::io_capture::chunk::Origin;
 use crate::runtime::io_capture::observe;
 use crate::runtime::tracer::shared::Shared;
 
-/// Bytes of output that are sent on without waiting for the end of the line.
-const LONGEST_CHUNK: usize = 64 * 1024;
+/// Memory for texts that is kept for the next.
+const LARGEST_KEPT: usize = 256 * 1024;
 
 impl ThreadRecorder {
     /// Adds to the chunk of output that this thread is writing.
@@ -30,15 +30,38 @@ impl ThreadRecorder {
         if self.lost_events > 0 {
             self.send_stack_again();
         }
-        if let Some(reason) = self.batch.must_end_before(origin) {
-            self.end_output(reason);
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        let flags = add(&mut text);
+        // Of bytes, nothing may be left but the beginning of a character.
+        if !text.is_empty() {
+            self.put_output(origin, flags, &text);
         }
-        self.batch.add(origin, add);
-        if self.batch.ends_with_newline() || self.batch.size() >= LONGEST_CHUNK {
-            self.end_output(0);
-        } else if self.batch.is_due() {
-            self.end_output(output::TIME_SPLIT);
+        if text.capacity() <= LARGEST_KEPT {
+            self.text = text;
         }
+    }
+
+    fn put_output(&mut self, origin: Origin, flags: u8, text: &str) {
+        let newline = if text.ends_with('\n') { output::NEWLINE } else { 0 };
+        let is_complete = newline != 0 || flags & output::MIRROR != 0;
+        let begins = self.chunk.add(origin, text.len(), is_complete);
+        self.shared.stats.io.count(origin.stream, begins, text.len());
+        let tag = if is_complete { record::OUTPUT } else { record::OUTPUT_PART };
+        self.put_chunk(tag, origin, flags | newline, text);
+        self.publish();
+        if !is_complete {
+            self.producer.output_waits();
+        }
+    }
+
+    fn put_chunk(&mut self, tag: u8, origin: Origin, flags: u8, text: &str) {
+        let Origin { stream, code, line, frame } = origin;
+        self.out.put_array([tag, stream, flags]);
+        self.out.put_u32(code);
+        self.out.put_u32(line);
+        self.out.put_u64(frame);
+        self.out.put_text(text);
     }
 
     /// Whether this is a recorder of that session.
@@ -60,17 +83,12 @@ impl ThreadRecorder {
         if self.shared.entries.is_some() && self.stack.is_empty() {
             return;
         }
-        self.end_output(output::STEP_BOUNDARY);
-        self.batch.add(origin, |out| {
-            out.push_str(text);
-            flags
-        });
-        self.end_output(output::MIRROR);
+        self.put_output(origin, flags | output::MIRROR, text);
     }
 
     /// Marks where output was seen at a descriptor, but was too much to be recorded.
     pub fn output_missing(&mut self, stream: u8, count: u64) {
-        self.end_output(output::STEP_BOUNDARY);
+        self.chunk.close();
         let name = output::NAMES.get(usize::from(stream)).copied().unwrap_or_default();
         self.out.put_u8(record::EVENT);
         self.out.put_u8(EventLogKind::TraceLogEvent as u8);
@@ -81,27 +99,9 @@ impl ThreadRecorder {
 
     /// The program flushed this stream: its chunk is complete.
     pub fn flush_output(&mut self, stream: u8) {
-        if self.batch.is_of(stream) {
-            self.end_output(output::FLUSH);
-        }
-    }
-
-    /// Sends the chunk of output that waits, if any.
-    #[cold]
-    pub(super) fn end_output(&mut self, reason: u8) {
-        self.batch.end(reason, &self.shared.stats.io, &mut self.out);
-        self.publish();
-    }
-}
-
-impl Drop for ThreadRecorder {
-    /// The thread ends: what it wrote last is still to be sent.
-    fn drop(&mut self) {
-        self.out.clear();
-        self.batch.end(output::STEP_BOUNDARY, &self.shared.stats.io, &mut self.out);
-        if !self.out.is_empty() {
-            // There is nobody left to wait for room.
-            let _ = self.producer.push(&self.out);
+        if let Some(origin) = self.chunk.take_of(stream) {
+            self.put_chunk(record::OUTPUT, origin, output::FLUSH, "");
+            self.publish();
         }
     }
 }

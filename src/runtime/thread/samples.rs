@@ -4,7 +4,7 @@
 
 use super::{Entry, ThreadRecorder};
 use crate::ffi::frame::Frame;
-use crate::pipeline::layout::{Put, output, record};
+use crate::pipeline::layout::{Put, record};
 use crate::runtime::entries::Entries;
 
 impl ThreadRecorder {
@@ -27,9 +27,7 @@ impl ThreadRecorder {
     /// A sample is over.
     pub fn end_sample(&mut self, id: u64) {
         if !self.is_void() {
-            if self.batch.is_pending() {
-                self.end_output(output::STEP_BOUNDARY);
-            }
+            self.chunk.close();
             self.out.put_u8(record::SAMPLE_END);
             self.out.put_u64(id);
             self.publish();

@@ -12,7 +12,7 @@ use crate::ffi::frame::Frame;
 use crate::monitoring::CodeObjectWrapper;
 use crate::pipeline::layout::output;
 use crate::runtime::io_capture::Sink;
-use crate::runtime::io_capture::batch::Origin;
+use crate::runtime::io_capture::chunk::Origin;
 use crate::runtime::thread::with_recorder;
 use crate::runtime::tracer::shared::Shared;
 

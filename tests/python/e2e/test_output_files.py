@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -78,9 +79,11 @@ def test_what_bypasses_the_streams_is_read_from_the_file(write: Write, tmp_path:
         """
     )
     trace, text = same_as_plain(script, tmp_path, append)
-    assert shown(trace, mirror=True) == "descriptor\nchildé\nc code\nshell\n"
+    assert shown(trace, mirror=True) == "childé\nc code\nshell\n"
     assert sorted(shown(trace)) == sorted(text)
-    assert "python 1\npython 2 True False 1\npython 3\nbytes of python\nat last" in shown(trace, mirror=False)
+    assert "python 1\ndescriptor\npython 2 True False 1\npython 3\nbytes of python\nat last" in shown(
+        trace, mirror=False
+    )
 
 
 @pytest.mark.parametrize("append", [False, True], ids=["new", "append"])
@@ -115,7 +118,7 @@ def test_both_streams_in_one_file_under_load_from_several_sides(write: Write, tm
     assert sorted(threads.splitlines()) == sorted(printed)
 
 
-def test_100_megabytes_in_a_file_are_recorded_without_a_gap(write: Write, tmp_path: Path) -> None:
+def test_100_megabytes_in_a_file_are_recorded_and_each_gap_is_marked_in_place(write: Write, tmp_path: Path) -> None:
     script = write(
         """\
         import subprocess, sys
@@ -129,8 +132,21 @@ def test_100_megabytes_in_a_file_are_recorded_without_a_gap(write: Write, tmp_pa
     recorded = run([*recorder, script], tmp_path / "recorded", append=False)
     assert len(plain.content) > 100_000_000
     assert recorded.content == plain.content
-    stats = json.loads((tmp_path / "out" / "trace_metadata.json").read_text())["trace_filter"]["stats"]["io"]["stdout"]
-    assert stats["bytes"] + stats["cut"] == len(plain.content)
+    trace = Trace(tmp_path / "out")
+    assert shown(trace, mirror=False) == "".join(f"part {number}\n" for number in range(4))
+    expected = re.sub(rb"part \d\n", b"", plain.content).decode()
+    at = missing = 0
+    for output in trace.main.outputs:
+        facts = json.loads(output.metadata)
+        if facts.get("cause") == "mirror_full":
+            at += facts["bytes"]
+            missing += facts["bytes"]
+        elif "mirror" in facts["flags"]:
+            assert expected.startswith(output.content, at), at
+            at += len(output.content)
+    assert at == len(expected)
+    stats = trace.metadata["trace_filter"]["stats"]["io"]["stdout"]
+    assert (stats["cut"], stats["bytes"]) == (missing, len(plain.content) - missing)
 
 
 def test_a_program_that_seeks_shortens_and_writes_over(write: Write, tmp_path: Path) -> None:
@@ -150,7 +166,7 @@ def test_a_program_that_seeks_shortens_and_writes_over(write: Write, tmp_path: P
     trace, text = same_as_plain(script, tmp_path, append=False)
     assert text == "short\nafter it\n" + "\0" * 85 + "far away\n"
     assert "\0" not in shown(trace)
-    assert shown(trace, mirror=True).endswith("after it\nfar away\n")
+    assert shown(trace).endswith("after it\nfar away\n")
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe", "null"])
@@ -196,7 +212,7 @@ def test_output_to_the_null_device_is_recorded(write: Write, tmp_path: Path) -> 
         check=True,
     )
     trace = Trace(tmp_path / "out")
-    assert (shown(trace, mirror=False), shown(trace, mirror=True)) == ("printed\n", "raw\nchild\n")
+    assert (shown(trace, mirror=False), shown(trace, mirror=True)) == ("printed\nraw\n", "child\n")
 
 
 def test_a_file_without_a_name_is_read_through_its_descriptor(write: Write, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.reading import Output, Trace
@@ -32,6 +33,11 @@ def command(out: Path) -> list[str]:
 
 def is_mirrored(output: Output) -> bool:
     return "mirror" in json.loads(output.metadata)["flags"]
+
+
+def about(output: Output) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(output.metadata)
+    return facts
 
 
 def same_as_plain(record: Record, script: Path) -> Trace:
@@ -73,21 +79,76 @@ def test_descriptors_c_code_and_children_are_recorded_once_and_in_order(write: W
         """
     )
     trace = same_as_plain(record, script)
-    assert mirrored(trace) == "descriptor 1\nchild 1\nc code\nshell\n"
-    assert direct(trace) == "python 1\npython 2\npython 3\npython 4\n"
-    assert (mirrored(trace, 2), direct(trace, 2)) == ("error\ncafé\n", "python error\n")
-    unknown = next(output for output in trace.main.outputs if is_mirrored(output))
-    assert json.loads(unknown.metadata)["path_id"] is None
+    assert mirrored(trace) == "child 1\nc code\nshell\n"
+    assert direct(trace) == "python 1\ndescriptor 1\npython 2\npython 3\npython 4\n"
+    assert (mirrored(trace, 2), direct(trace, 2)) == ("error\n", "python error\ncafé\n")
+
+
+def test_os_write_belongs_to_its_line_and_the_rest_to_the_latest_step(write: Write, record: Record) -> None:
+    script = write(
+        """\
+        import os
+        def work(data):
+            return os.write(
+                1, data)
+        work(b"bytes\\n"); work(bytearray(b"array\\n")); work(memoryview(b"view\\n"))
+        os.write(2, b"one"); os.write(2, b" two\\n")
+        os.system("echo shell")
+        last = 8
+        last = 9
+        """
+    )
+    trace = same_as_plain(record, script)
+    found = [(facts["line"], o.content) for o in trace.main.outputs if not is_mirrored(o) and (facts := about(o))]
+    assert found == [(3, "bytes\n"), (3, "array\n"), (3, "view\n"), (6, "one two\n")]
+    assert all("approximate" not in about(o) for o in trace.main.outputs if not is_mirrored(o))
+    (child,) = [about(output) for output in trace.main.outputs if is_mirrored(output)]
+    # Where the thread was when it was told, which is not before the line.
+    assert child["line"] in (7, 8, 9) and child["approximate"] is True
+    assert trace.main.paths[child["path_id"]] == str(script)
+
+
+def test_os_write_stays_what_it_is(write: Write, record: Record) -> None:
+    script = write(
+        """\
+        import os, sys
+        class Bytes(bytes):
+            pass
+        class Buffer:
+            def __buffer__(self, flags):
+                print("asked", file=sys.stderr)
+                return memoryview(b"buffer\\n")
+        print(os.write, os.write.__name__, os.write.__text_signature__, type(os.write), flush=True)
+        for arguments in ((), (1,), (1, "text"), ("1", b""), (1, b"", 3), (99, b"x"), (1, b""), (True, b"bool\\n"),
+                          (1, Bytes(b"sub\\n")), (1, Buffer()), (-1, b"x"), (2**70, b"x")):
+            try:
+                print(os.write(*arguments), file=sys.stderr)
+            except Exception as error:
+                print(type(error).__name__, error, file=sys.stderr)
+        os.set_blocking(1, False)
+        try:
+            while True:
+                os.write(1, bytes(1 << 16))
+        except BlockingIOError as error:
+            print(error, file=sys.stderr)
+        """
+    )
+    plain, recorded = python([script]), record(script, options=OPTIONS)
+    assert plain.stdout.partition("\0")[0] == recorded.stdout.partition("\0")[0]
+    assert (recorded.stderr, recorded.status) == (plain.stderr, plain.status)
 
 
 def test_one_file_for_both_descriptors_keeps_the_order(write: Write, tmp_path: Path) -> None:
     script = write(
         """\
-        import os, sys
+        import ctypes, os, sys
+        libc = ctypes.CDLL(None)
         for number in range(200):
             print("out", number, flush=True)
             os.write(1, b"raw out\\n")
+            libc.write(1, b"c out\\n", 6)
             print("error", number, file=sys.stderr)
+            libc.write(2, b"c error\\n", 8)
             os.write(2, b"raw error\\n")
         """
     )
@@ -161,9 +222,11 @@ def test_what_is_too_much_is_marked_where_it_is_missing_and_counted(write: Write
 def test_a_reader_that_holds_back_holds_the_program_back_and_loses_nothing(write: Write, tmp_path: Path) -> None:
     script = write(
         """\
-        import os, sys
+        import ctypes, os, sys
+        libc = ctypes.CDLL(None)
         for number in range(2000):
-            os.write(1, b"%d " % number * 50)
+            os.write(1, b"%d " % number * 25)
+            libc.write(1, b"%4d " % number * 25, 125)
             print(number, "x" * 300, flush=True)
         """
     )
@@ -183,12 +246,14 @@ def test_a_reader_that_holds_back_holds_the_program_back_and_loses_nothing(write
 
 
 @pytest.mark.parametrize(
-    "writing", ["print('x' * 1000, flush=True)", "os.write(1, b'x' * 1000)"], ids=["print", "descriptor"]
+    "writing",
+    ["print('x' * 1000, flush=True)", "os.write(1, b'x' * 1000)", "ctypes.CDLL(None).write(1, b'x' * 1000, 1000)"],
+    ids=["print", "descriptor", "c code"],
 )
 def test_a_closed_reader_is_noticed_as_ever(write: Write, tmp_path: Path, writing: str) -> None:
     script = write(
         f"""\
-        import os, signal, sys
+        import ctypes, os, signal, sys
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         while True:
             {writing}
@@ -207,9 +272,9 @@ def test_a_closed_reader_is_noticed_as_ever(write: Write, tmp_path: Path, writin
 def test_nothing_is_lost_when_the_program_ends_at_once(write: Write, tmp_path: Path, end: str) -> None:
     script = write(
         f"""\
-        import os, sys
+        import ctypes, os, sys
         print("printed", flush=True)
-        os.write(1, b"x" * 50_000)
+        ctypes.CDLL(None).write(1, b"x" * 50_000, 50_000)
         os.system("echo from a child; (sleep 0.3; echo later) &")
         {end}
         """
@@ -248,7 +313,8 @@ def test_a_program_that_moves_the_descriptors_itself(write: Write, record: Recor
     assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
     expected = "elsewhere\nelsewhere by descriptor\n"
     assert (tmp_path / "elsewhere").read_text() == expected
-    assert "back by descriptor\nclosed\n" in mirrored(recorded.trace)
+    assert "back by descriptor\n" in direct(recorded.trace)
+    assert mirrored(recorded.trace) == "closed\n"
 
 
 def test_forked_children_and_those_who_wait_for_them_see_nothing_new(write: Write, record: Record) -> None:
@@ -301,7 +367,7 @@ def test_sessions_give_the_descriptors_back(write: Write, tmp_path: Path) -> Non
         for number in range(3):
             recorder.start(f"out-{number}", policy={"io_capture_fd_fallback": True})
             inside = os.fstat(1)
-            os.write(1, b"inside %d\\n" % number)
+            os.system("echo inside %d" % number)
             recorder.stop()
             assert inside.st_ino != before[0].st_ino
         os.write(1, b"after\\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,25 @@ def test_faulthandler_and_fileno_work_on_the_watched_stream(write: Write, record
     assert (recorded.stdout, recorded.status) == (plain.stdout, 0)
     assert recorded.stderr == plain.stderr
     assert text_of(recorded.trace.threads, 0) == "before\nafter\n"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the mirror exists on Linux")
+def test_what_faulthandler_and_children_write_is_recorded_with_the_mirror(write: Write, record: Record) -> None:
+    script = write(
+        """\
+        import faulthandler, subprocess, sys
+        faulthandler.dump_traceback(file=sys.stderr, all_threads=False)
+        print("before", flush=True)
+        subprocess.run([sys.executable, "-c", "print('from a child')"], stdout=sys.stdout, check=True)
+        subprocess.run([sys.executable, "-c", "import sys; print('inherited', file=sys.stderr)"], check=True)
+        print("after")
+        """
+    )
+    plain, recorded = python([script]), record(script, options=["--io-capture", "proxies+fd"])
+    assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, 0)
+    # A copy may come a moment after what Python wrote next.
+    for kind, expected in ((0, plain.stdout), (2, plain.stderr)):
+        assert sorted(text_of(recorded.trace.threads, kind).splitlines()) == sorted(expected.splitlines())
 
 
 def test_100_000_prints_are_recorded_in_order(write: Write, record: Record) -> None:

@@ -86,3 +86,27 @@ def test_a_prompt_that_is_interrupted(write: Write, tmp_path: Path) -> None:
     trace = Trace(tmp_path / "out")
     assert contents(trace, WRITE) == [(2, "waiting? "), (4, "interrupted\n")]
     assert contents(trace, READ) == []
+
+
+def test_descriptors_at_a_terminal_are_told_by_os_write_and_the_log_says_what_is_not(
+    write: Write, tmp_path: Path
+) -> None:
+    script = write(
+        """\
+        import os
+        os.write(1, b"by descriptor\\n")
+        os.system("echo child")
+        print(os.isatty(1), os.isatty(2), os.get_terminal_size())
+        """
+    )
+    log = tmp_path / "log"
+    options = ["--io-capture", "proxies+fd", "--log-level", "info", "--log-file", log]
+    plain = terminal.run([script], [])
+    recorded = terminal.run(["-m", "codetracer_python_recorder", "--out-dir", tmp_path / "out", *options, script], [])
+    assert recorded == plain
+    assert contents(Trace(tmp_path / "out"), WRITE) == [
+        (2, "by descriptor\n"),
+        (4, "True True os.terminal_size(columns=80, lines=24)\n"),
+    ]
+    told = [line for line in log.read_text().splitlines() if "is a terminal or closed" in line]
+    assert [f"descriptor {number}" in line for number, line in zip((1, 2), told, strict=True)] == [True, True]

@@ -109,7 +109,7 @@ def test_threads_are_waited_for_before_the_recording_ends(interpreter, script):
         "print('main')\n"
     )
     done = interpreter.recorder(name)
-    assert (done.stdout, done.stderr) == ("main\nthread True\nexit False\n", "")
+    assert (done.stdout, done.stderr) == ("main\nthread True\nexit True\n", "")
 
 
 def test_an_executor_left_open_finishes_its_work(interpreter, script):

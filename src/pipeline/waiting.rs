@@ -1,0 +1,53 @@
+//! How the encoder learns that output waits which nothing may follow: a prompt.
+//!
+//! Invariants:
+//! - Announcing costs one load as long as the encoder knows already; it is woken once for each time it has looked.
+//! - What was pushed before [`Waiting::announce`] is seen by whoever looks after [`Waiting::was_announced`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::Sender;
+
+/// How often the encoder looks while output waits. What waits at two looks has waited long enough, so that is after 5 ms
+/// at most.
+pub(super) const LOOK: Duration = Duration::from_micros(2_500);
+
+/// The earliest that output which has waited long enough is put on disk after the last time.
+pub(super) const SHOW: Duration = Duration::from_millis(100);
+
+/// See the module docs.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    announced: AtomicBool,
+    nudge: Sender<()>,
+}
+
+impl Waiting {
+    /// `nudge` has room for one message.
+    pub fn new(nudge: Sender<()>) -> Arc<Self> {
+        Arc::new(Self { announced: AtomicBool::new(false), nudge })
+    }
+
+    /// Something was pushed that may not stay as it is for long.
+    #[inline]
+    pub fn announce(&self) {
+        if !self.announced.load(Ordering::Relaxed) {
+            self.announce_first();
+        }
+    }
+
+    #[cold]
+    fn announce_first(&self) {
+        if !self.announced.swap(true, Ordering::SeqCst) {
+            // No room: the encoder is about to look. No encoder: nobody needs to.
+            let _ = self.nudge.try_send(());
+        }
+    }
+
+    /// Whether there was anything since this was asked last.
+    pub fn was_announced(&self) -> bool {
+        self.announced.swap(false, Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,79 @@
+//! What the encoder will join into one chunk, as far as the thread that writes it needs to know.
+//!
+//! Invariants:
+//! - A chunk has one origin: stream, line and frame. What comes from elsewhere ends it.
+//! - A chunk ends with a newline, a flush, the thread's next event, or when it is as long as it may be; the encoder also
+//!   ends one that waits, see `pipeline::encoder_actor::looks`.
+
+/// Bytes of output that are sent on without waiting for the end of the line.
+const LONGEST: usize = 64 * 1024;
+
+/// Where output comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// Number of the stream, see `pipeline::layout::output`.
+    pub stream: u8,
+    /// Number of the code object, or `NO_CODE`.
+    pub code: u32,
+    pub line: u32,
+    pub frame: u64,
+}
+
+/// The chunk a thread is writing.
+#[derive(Debug, Default)]
+pub struct OpenChunk {
+    origin: Option<Origin>,
+    size: usize,
+}
+
+impl OpenChunk {
+    /// Something was written; `is_complete` if nothing is to be joined to it. Whether it begins a chunk.
+    pub fn add(&mut self, origin: Origin, size: usize, is_complete: bool) -> bool {
+        let begins = self.origin != Some(origin);
+        self.size = if begins { size } else { self.size + size };
+        self.origin = (!is_complete && self.size < LONGEST).then_some(origin);
+        begins
+    }
+
+    /// The thread does something else.
+    #[inline]
+    pub fn close(&mut self) {
+        self.origin = None;
+    }
+
+    /// The origin of the chunk that is open, if it is of this stream.
+    pub fn take_of(&mut self, stream: u8) -> Option<Origin> {
+        self.origin.take_if(|origin| origin.stream == stream)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::layout::output;
+
+    const HERE: Origin = Origin { stream: output::STDOUT, code: 3, line: 7, frame: 9 };
+
+    #[test]
+    fn writes_of_one_line_are_one_chunk() {
+        let mut chunk = OpenChunk::default();
+        assert!(chunk.add(HERE, 1, false));
+        assert!(!chunk.add(HERE, 1, false));
+        assert!(!chunk.add(HERE, 1, true));
+        assert!(chunk.add(HERE, 1, false), "a newline ends it");
+        assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "another line ends it");
+        chunk.close();
+        assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "another event ends it");
+        assert!(!chunk.add(Origin { line: 8, ..HERE }, LONGEST, false));
+        assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "it is as long as it may be");
+    }
+
+    #[test]
+    fn a_flush_concerns_its_own_stream() {
+        let mut chunk = OpenChunk::default();
+        chunk.add(HERE, 1, false);
+        assert_eq!(chunk.take_of(output::STDERR), None);
+        assert_eq!(chunk.take_of(output::STDOUT), Some(HERE));
+        assert_eq!(chunk.take_of(output::STDOUT), None);
+    }
+}
