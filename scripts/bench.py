@@ -7,6 +7,7 @@
     ./scripts/just bench --dev …                          the build of `just dev`, no peers, nothing is installed
     ./scripts/just bench --callbacks                      what a step costs by what its frame holds
     ./scripts/just bench --sampling                       what a recording that is always on costs (bench_sampling.py)
+    ./scripts/just bench --prints                         what a recorded `print` costs (bench_prints.py)
 
 Invariants:
 - Every cell is a process of its own (`benches/drive.py`), and a round runs every cell once: what disturbs the machine
@@ -33,6 +34,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
 
+import bench_prints
 import bench_sampling
 from bench_table import print_tables
 from common import ROOT, Interpreter, clean_env, fail, interpreters, need_build_tools, primary, run, say
@@ -223,6 +225,7 @@ def main() -> None:
     parser.add_argument("--no-build", action="store_true", help="use the release wheel of the last run")
     parser.add_argument("--callbacks", action="store_true", help="measure steps by what their frames hold instead")
     parser.add_argument("--sampling", action="store_true", help="measure sampling and the flight recorder instead")
+    parser.add_argument("--prints", action="store_true", help="measure what a recorded print costs instead")
     parser.add_argument("--modes", default=",".join(bench_sampling.MODES), help="of --sampling (default: all)")
     parser.add_argument("--seconds", type=float, default=12.0, help="a run of --sampling (default: %(default)s)")
     options = parser.parse_args()
@@ -232,7 +235,7 @@ def main() -> None:
         for version in versions:
             callbacks_on(choose(version), options)
         return
-    measure_one = sampling_on if options.sampling else bench_on
+    measure_one = prints_on if options.prints else sampling_on if options.sampling else bench_on
     reports = [measure_one(choose(version), options) for version in versions]
     if options.json:
         options.json.write_text(json.dumps(reports[0] if len(reports) == 1 else reports, indent=1))
@@ -276,6 +279,14 @@ def sampling_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[s
     python = our_build(interpreter, options)
     print(f"\nCPython {interpreter.version}\n")
     return {"failed": False} | bench_sampling.measure(python, modes, options.rounds, options.seconds)
+
+
+def prints_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str, Any]:
+    """What a print costs."""
+    python = our_build(interpreter, options)
+    print(f"\nCPython {interpreter.version}\n")
+    count = max(1000, round(100_000 * options.scale))
+    return {"failed": False} | bench_prints.measure_all(str(python), options.rounds, count)
 
 
 def bench_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str, Any]:

@@ -1,19 +1,16 @@
 """What a recorded `print` costs: 100,000 of them, as a ratio to plain Python.
 
-    python scripts/bench_prints.py [--rounds N] [--python EXECUTABLE]
+    ./scripts/just bench --prints [--rounds N] [--scale F]
 
-The interpreter that runs this, or the one that is named, must have the recorder installed. Runs of all ways alternate,
-so that a machine that gets slower meanwhile slows all of them; the fastest of each is compared. What is measured is the
-CPU time of the program's thread in the loop: not the start, not the end of the recording, not the workers. With `off`
-the steps of the loop are recorded, and no output.
+Runs of all ways alternate, so that a machine that gets slower meanwhile slows all of them; the fastest of each is
+compared. What is measured is the CPU time of the program's thread in the loop: not the start, not the end of the
+recording, not the workers. With `off` the steps of the loop are recorded, and no output.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +21,7 @@ def work(count):
     for number in range(count):
         print("number", number)
 start = time.thread_time()
-work(100_000)
+work({count})
 sys.stdout.flush()
 print(time.thread_time() - start, file=sys.stderr)
 """
@@ -38,10 +35,12 @@ BUFFERINGS = {"buffered": "", "unbuffered": "1"}
 TARGETS = ("file", "pipe")
 
 
-def measure(python: str, directory: Path, options: Sequence[str] | None, unbuffered: str, target: str) -> float:
+def measure(
+    python: str, directory: Path, options: Sequence[str] | None, unbuffered: str, target: str, count: int
+) -> float:
     """Seconds of one run."""
     script = directory / "prints.py"
-    script.write_text(PROGRAM)
+    script.write_text(PROGRAM.format(count=count))
     recorder = ["-m", "codetracer_python_recorder", "--out-dir", str(directory / "out")]
     command = [python, *([] if options is None else [*recorder, *options]), str(script)]
     env = {key: value for key, value in os.environ.items() if not key.startswith("CODETRACER_")}
@@ -57,28 +56,19 @@ def measure(python: str, directory: Path, options: Sequence[str] | None, unbuffe
             return float(done.stderr.split()[-1])
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a table in Markdown."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--python", default=sys.executable)
-    options = parser.parse_args(argv)
+def measure_all(python: str, rounds: int, count: int) -> dict[str, dict[str, float]]:
+    """Seconds in the loop, the least of all rounds, by case and way; prints a table in Markdown."""
     cases = [(buffering, target) for buffering in BUFFERINGS for target in TARGETS]
-    best = {(case, way): float("inf") for case in cases for way in WAYS}
+    best = {f"{buffering}, to a {target}": dict.fromkeys(WAYS, float("inf")) for buffering, target in cases}
     with tempfile.TemporaryDirectory() as name:
-        for _ in range(options.rounds):
-            for case in cases:
+        for _ in range(rounds):
+            for (buffering, target), row in zip(cases, best.values(), strict=True):
                 for way, words in WAYS.items():
-                    taken = measure(options.python, Path(name), words, BUFFERINGS[case[0]], case[1])
-                    best[case, way] = min(best[case, way], taken)
-    print("| 100,000 prints | plain | " + " | ".join(way for way in WAYS if way != "plain") + " |")
+                    taken = measure(python, Path(name), words, BUFFERINGS[buffering], target, count)
+                    row[way] = min(row[way], taken)
+    print(f"| {count:,} prints | plain | " + " | ".join(way for way in WAYS if way != "plain") + " |")
     print("|---|" + "---:|" * len(WAYS))
-    for case in cases:
-        plain = best[case, "plain"]
-        ratios = [f"{best[case, way] / plain:.2f}x" for way in WAYS if way != "plain"]
-        print(f"| {case[0]}, to a {case[1]} | {plain * 10:.2f} µs each | " + " | ".join(ratios) + " |")
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    for case, row in best.items():
+        ratios = [f"{taken / row['plain']:.2f}" for way, taken in row.items() if way != "plain"]
+        print(f"| {case} | {row['plain'] / count * 1e6:.2f} µs | " + " | ".join(ratios) + " |")
+    return best

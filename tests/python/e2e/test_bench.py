@@ -87,3 +87,13 @@ def test_the_bench_of_what_is_always_on_compares_each_mode_with_plain(tmp_path: 
         assert full[program][0]["ratio"] > max(1.5, idle[program][0]["ratio"])
         assert full[program][0]["told"] > 0.05
     assert all(ms > 0 for ms in report["starts_ms"].values()) and len(report["starts_ms"]) == 2
+
+
+def test_the_bench_of_prints_tells_what_each_way_costs(tmp_path: Path) -> None:
+    table, report = bench(tmp_path, "--prints", "--rounds=1", "--scale=0.05")
+    assert report.pop("failed") is False
+    assert list(report) == [f"{how}, to a {where}" for how in ("buffered", "unbuffered") for where in ("file", "pipe")]
+    for name, row in report.items():
+        assert f"| {name} |" in table
+        assert list(row) == ["plain", "off", "proxies", "proxies+fd"]
+        assert 0 < row["plain"] < row["proxies"], (name, row)
