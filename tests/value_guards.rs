@@ -43,7 +43,7 @@ impl NamePolicy for HideSecrets {
 }
 
 const WORLD: &std::ffi::CStr = c"
-import collections, enum
+import collections, enum, functools
 Pair = collections.namedtuple('Pair', 'left right')
 class Colour(enum.Enum):
     RED = 1
@@ -77,11 +77,58 @@ n = Pair(1000, [1])
 f = function; g = generate(); c = Colour.RED; k = Plain; mod = enum; method = l.append; bound = p.__init__
 z = 1000; y = text(5); x = b'bytes'; w = None; i = MyInt(1000); j = MyStr('str')
 nest = [[[[1000]]]]; big = 1 << 200; u = '\\xe9\\u1234'; large = Large()
-names = 'p q l d t s b m md n f g c k mod method bound z y x w i j nest big u large'.split()
+dq = collections.deque([1, 1000, text(16), p]); fp = functools.partial(function); fp.a = 1000; fp.b = [1]
+v = Plain(); v.a = 1000; v.b = [1]; v.__dict__ = dict(v.__dict__)
+deep = [[[b, fp, dq, v]]]
+names = 'dq fp v deep p q l d t s b m md n f g c k mod method bound z y x w i j nest big u large'.split()
 ";
 
 /// What a program does to values. Each statement may fail; that changes nothing or something.
 const CHANGES: &[&str] = &[
+    "dq.append(1000 * len(dq))",
+    "dq.appendleft(text(17))",
+    "dq.pop()",
+    "dq.popleft()",
+    "dq.rotate(1)",
+    "dq.rotate(-3)",
+    "dq[0] = 1000 + len(dq)",
+    "dq[-1] = [dq[0]]",
+    "dq[1] = float(len(dq))",
+    "dq.extend(range(1000, 1070))",
+    "while len(dq) > 3: dq.popleft()",
+    "dq.extendleft(range(1000, 1070)); [dq.pop() for _ in range(66)]",
+    "dq.clear()",
+    "dq = collections.deque([1000, p], 3)",
+    "dq.append(dq)",
+    "fp.a += 1000",
+    "fp.a = text(18)",
+    "fp.b.append(1000)",
+    "fp.c = fp",
+    "del fp.a, fp.b",
+    "fp.__dict__.clear()",
+    "fp.a = 1000; fp.b = [2]",
+    "fp.__dict__ = {'z': 1000}",
+    "v.a += 1000",
+    "v.a = text(19)",
+    "v.b.append(text(20))",
+    "del v.a; v.a = 1000",
+    "v.secret = 1",
+    "v.__dict__.clear()",
+    "v.__dict__ = {'b': [1000], 'a': 5000}",
+    "v.__dict__ = p.__dict__",
+    "del b.a",
+    "b.b = [b]",
+    "b.z = text(21)",
+    "del b.z",
+    "b.__dict__",
+    "b.__dict__['z'] = 5000",
+    "b.__dict__.clear()",
+    "b = Both()",
+    "b.__dict__ = {'x': 1000}",
+    "deep[0][0][0] = Both()",
+    "deep[0][0][0].z = 1",
+    "deep[0][0][3] = Plain(); deep[0][0][3].__dict__ = {'x': 1}",
+    "deep[0][0][3].__dict__.clear()",
     "p.a += 1",
     "p.a = 1000 + p.a - 1000",
     "p.a = 2.5",

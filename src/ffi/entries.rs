@@ -17,6 +17,30 @@ pub struct DictEntries<'a> {
     other: Option<(Obj<'a>, ffi::Py_ssize_t)>,
 }
 
+/// The table of a dict whose keys are all str, in which names are found by where they were.
+#[derive(Clone, Copy)]
+pub struct NameTable<'a> {
+    entries: &'a [UnicodeEntry],
+}
+
+impl<'a> NameTable<'a> {
+    /// The value of this very name, if it is where it was; `None` says nothing.
+    #[inline]
+    pub fn value_at(self, at: usize, name: usize) -> Option<Obj<'a>> {
+        let entry = self.entries.get(at).filter(|entry| entry.key as usize == name)?;
+        // SAFETY: the dict keeps the value alive; that of a deleted entry is null.
+        unsafe { Obj::borrow(entry.value) }
+    }
+}
+
+impl<'a> Obj<'a> {
+    /// What [`Obj::dict_get`] finds names in; call it for `Kind::Dict` only. Empty where that cannot be read.
+    #[inline]
+    pub fn name_table(self) -> NameTable<'a> {
+        NameTable { entries: DictEntries::of(self).table }
+    }
+}
+
 impl<'a> DictEntries<'a> {
     /// `dict` is a dict.
     #[inline]

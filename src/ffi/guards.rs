@@ -43,6 +43,19 @@ impl Word {
     }
 }
 
+/// The first word that is not what it was. Four to a turn, one after the other: most checks are of unchanged words.
+#[inline]
+fn first_changed(words: &[Word]) -> Option<usize> {
+    let (turns, _) = words.as_chunks::<4>();
+    // SAFETY: the module's first invariant; a word is read only if the ones before it are unchanged.
+    unsafe {
+        let unchanged =
+            |[a, b, c, d]: &[Word; 4]| a.is_unchanged() && b.is_unchanged() && c.is_unchanged() && d.is_unchanged();
+        let start = 4 * turns.iter().take_while(|turn| unchanged(turn)).count();
+        words[start..].iter().position(|word| !word.is_unchanged()).map(|found| start + found)
+    }
+}
+
 /// A container whose items are being guarded.
 #[derive(Debug, Clone, Copy)]
 struct Open {
@@ -123,8 +136,7 @@ impl Guards {
         debug_assert!(self.is_complete() && root.address() != 0);
         let mut renewed = false;
         let mut at = 0;
-        // SAFETY: the module's first invariant.
-        while let Some(found) = self.words[at..].iter().position(|word| unsafe { !word.is_unchanged() }) {
+        while let Some(found) = first_changed(&self.words[at..]) {
             match self.renew(at + found, bytes) {
                 Some((next, changed)) => {
                     at = next;
@@ -297,6 +309,13 @@ impl Guards {
             Some(open) if index < open.count => self.present.push(open.base + index * size_of::<usize>()),
             _ => self.refuse(),
         }
+    }
+
+    /// Notes what `work` guards, and goes on with the object that was admitted before.
+    pub fn aside(&mut self, work: impl FnOnce(&mut Self)) {
+        let before = (self.admitted, self.pinned, self.pointer);
+        work(self);
+        (self.admitted, self.pinned, self.pointer) = before;
     }
 
     /// The container opened last has no further items.

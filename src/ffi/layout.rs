@@ -259,6 +259,29 @@ pub(super) unsafe fn managed_dict(object: *mut PyObject) -> ManagedDict {
     }
 }
 
+/// Where the pointer to the `__dict__` of an instance is that keeps no attributes in itself: 0 if its type has none,
+/// `None` where that is not known.
+///
+/// # Safety
+/// The GIL is held, [`trusted`] is true, and `object` is alive.
+pub(super) unsafe fn dict_pointer(object: *mut PyObject) -> Option<usize> {
+    // SAFETY: fields of a valid type object; see `managed_dict`.
+    unsafe {
+        let ty = pyo3::ffi::Py_TYPE(object);
+        if (*ty).tp_flags & MANAGED_DICT == 0 {
+            let offset = usize::try_from((*ty).tp_dictoffset).ok()?;
+            return Some(if offset == 0 { 0 } else { object as usize + offset });
+        }
+        match managed_dict(object) {
+            ManagedDict::Values(_) => None,
+            // Attributes could be kept in the instance next.
+            #[cfg(Py_3_13)]
+            ManagedDict::Dict(dict) if dict.is_null() && (*ty).tp_flags & INLINE_VALUES != 0 => None,
+            ManagedDict::Dict(_) => Some(object as usize - 3 * size_of::<usize>()),
+        }
+    }
+}
+
 const UNKNOWN: u8 = 0;
 const TRUSTED: u8 = 1;
 const REFUSED: u8 = 2;

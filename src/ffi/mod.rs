@@ -30,6 +30,7 @@ pub mod chunk;
 pub mod clock;
 pub mod code;
 pub mod cpu;
+pub mod deque;
 #[cfg(target_os = "linux")]
 pub mod direct;
 pub mod disk;

@@ -5,7 +5,9 @@
 use pyo3::ffi;
 
 use super::{Guards, NO_NUMBER, NOWHERE, OF_NUMBER, Word};
+use crate::ffi::deque::{self, Place};
 use crate::ffi::entries::InlineAttributes;
+use crate::ffi::layout;
 use crate::ffi::object::{HeapType, Kind, Obj, Text, Type};
 use crate::pipeline::layout::value as tag;
 
@@ -262,22 +264,85 @@ impl Guards {
         self.opened(object.address(), 0, 0, false);
     }
 
+    /// A deque; [`Guards::deque_item`] and [`Guards::close`] follow.
+    pub fn open_deque(&mut self, object: Obj<'_>) {
+        self.type_of(object);
+        if !self.refused {
+            // SAFETY: an admitted deque.
+            deque::PLACE.into_iter().for_each(|offset| unsafe { self.guard(object.address() + offset) });
+        }
+        self.opened(object.address(), 0, 0, false);
+    }
+
+    /// The next item of the deque opened last.
+    pub fn deque_item(&mut self, place: Place) {
+        if self.refused {
+            return;
+        }
+        // SAFETY: a deque of that many items, whose first block and index are unchanged, has this one where it was, if
+        // the links between are unchanged; it keeps its items alive.
+        unsafe {
+            if let Some(link) = place.link {
+                self.guard(link);
+            }
+            self.follow(place.pointer);
+        }
+    }
+
+    /// The attributes of the instance opened last that lie in it; [`Guards::item`] for each follows.
+    pub fn also_attributes(&mut self, attributes: InlineAttributes<'_>) {
+        let Some(open) = self.open.last_mut().filter(|_| !self.refused) else { return self.refuse() };
+        (open.base, open.count) = (attributes.values_at(), attributes.len());
+        let object = open.object;
+        self.keeps_attributes(object, attributes);
+    }
+
+    /// The `__dict__` of the instance opened last, which was made, or is not there at all; [`Guards::held`] for each of
+    /// its values follows.
+    pub fn also_dict(&mut self) {
+        let Some(object) = self.open.last().filter(|_| !self.refused).map(|open| open.object) else {
+            return self.refuse();
+        };
+        // SAFETY: an open instance, which the words so far prove to be alive, and its type with it.
+        unsafe {
+            let Some(place) = layout::dict_pointer(object as *mut ffi::PyObject) else { return self.refuse() };
+            if place == 0 {
+                return;
+            }
+            self.follow(place);
+            if let Some(dict) = Obj::borrow(self.admitted as *mut ffi::PyObject) {
+                if dict.kind().0 != Kind::Dict {
+                    return self.refuse();
+                }
+                self.type_of(dict);
+                self.state_of_dict(dict);
+            }
+        }
+        if let Some(open) = self.open.last_mut() {
+            open.fixed = true;
+        }
+    }
+
     /// An instance whose attributes are in the order of its type; [`Guards::item`] for each and [`Guards::close`] follow.
     pub fn open_attributes(&mut self, object: Obj<'_>, attributes: InlineAttributes<'_>) {
         self.type_of(object);
         if self.refused {
             return self.opened(object.address(), 0, 0, false);
         }
-        // SAFETY: an admitted instance of a type that keeps attributes so, by its version; see `layout::managed_dict`.
+        self.keeps_attributes(object.address(), attributes);
+        self.opened(object.address(), attributes.values_at(), attributes.len(), false);
+    }
+
+    fn keeps_attributes(&mut self, object: usize, attributes: InlineAttributes<'_>) {
+        // SAFETY: a live instance of a type that keeps attributes so, by its version; see `layout::managed_dict`.
         unsafe {
-            self.guard(object.address() - 3 * size_of::<usize>());
+            self.guard(object - 3 * size_of::<usize>());
             // How many are set, in the word before the values (3.12) or before their first (3.13).
             #[cfg(not(Py_3_13))]
             self.guard(attributes.values_at() - 8);
             #[cfg(Py_3_13)]
-            self.guard(object.address() + 12);
+            self.guard(object + 12);
         }
-        self.opened(object.address(), attributes.values_at(), attributes.len(), false);
     }
 
     /// An instance with `__slots__`; [`Guards::slot`] for each and [`Guards::close`] follow.

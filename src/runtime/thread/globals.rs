@@ -38,9 +38,16 @@ impl ThreadRecorder {
             }
         }
         let first = code.fixed.len();
+        let table = globals.name_table();
         for (index, slot) in code.globals.iter().enumerate() {
             let mut hint = slot.hint.load(Ordering::Relaxed);
             let before = hint;
+            if let Some(value) = table.value_at(hint, slot.name)
+                && let Some(cache) = self.slots.get(base + first + index)
+                && cache.has(Some(value), &mut self.snapshotter)
+            {
+                continue;
+            }
             let value = globals.dict_get(globals.kept_alive(slot.name), &mut hint);
             if hint != before {
                 slot.hint.store(hint, Ordering::Relaxed);

@@ -6,7 +6,7 @@
 
 use std::rc::Rc;
 
-use super::facts::{Attributes, Shape, SlotAttributes, Storage};
+use super::facts::{Attributes, Shape, SlotAttributes, SlotLayout, Storage};
 use super::target::Target;
 use super::{NamePolicy, Snapshotter, text};
 use crate::ffi::entries::InlineAttributes;
@@ -16,50 +16,81 @@ use crate::pipeline::layout::value as tag;
 use crate::pipeline::tables::types;
 use crate::trace_filter::ValueAction;
 
-/// How an instance keeps its attributes.
-enum Kept<'a> {
+/// How an instance keeps its attributes, and which of them were guarded: those in slots come first.
+struct Kept<'a> {
+    slots: SlotAttributes<'a>,
+    others: Others<'a>,
+    /// The one that is next, in slots or among the others.
+    next: usize,
+    past_slots: bool,
+}
+
+/// Attributes that are not in slots.
+enum Others<'a> {
     InOrder(InlineAttributes<'a>),
-    InSlots(SlotAttributes<'a>),
-    Otherwise,
+    /// In a dict, or nowhere.
+    InDict,
 }
 
 impl<'a> Kept<'a> {
-    fn open(&self, object: Obj<'a>, guards: &mut Guards) {
-        match self {
-            Self::InOrder(attributes) => attributes.open(object, guards),
-            Self::InSlots(attributes) => attributes.open(object, guards),
-            Self::Otherwise => guards.refuse(),
+    fn new(object: Obj<'a>, slots: SlotLayout) -> Self {
+        let others = InlineAttributes::of(object).map_or(Others::InDict, Others::InOrder);
+        Self { slots: SlotAttributes { object, slots }, others, next: 0, past_slots: false }
+    }
+
+    /// What describes instances like this one, if all attributes are kept in one way.
+    fn shape(&self, policy: usize) -> Option<Shape> {
+        match &self.others {
+            Others::InOrder(attributes) if self.slots.count() == 0 => Shape::of(attributes, policy),
+            Others::InDict if !self.slots.object.ty().has_dict() => Shape::of(&self.slots, policy),
+            _ => None,
         }
     }
 
-    /// Guards the attributes from `next` on until the first that is set, which is `value`; or, if that is `None`, all.
-    /// Returns the one behind.
-    fn guard_until(&self, next: usize, value: Option<Obj<'a>>, guards: &mut Guards) -> usize {
-        match self {
-            Self::InOrder(attributes) => guard_until(attributes, next, value, guards),
-            Self::InSlots(attributes) => guard_until(attributes, next, value, guards),
-            Self::Otherwise => next,
+    /// Guards what comes before the next attribute that is set, which is `value`, and that it is; or, if that is `None`,
+    /// that there is none.
+    fn guard_next(&mut self, value: Option<Obj<'a>>, guards: &mut Guards) {
+        if !self.past_slots {
+            if guard_until(&self.slots, &mut self.next, value, guards) {
+                return;
+            }
+            (self.past_slots, self.next) = (true, 0);
+            match self.others {
+                Others::InOrder(attributes) => guards.also_attributes(attributes),
+                Others::InDict => guards.also_dict(),
+            }
+        }
+        match (&self.others, value) {
+            (Others::InOrder(attributes), _) => {
+                guard_until(attributes, &mut self.next, value, guards);
+            }
+            (Others::InDict, Some(value)) => guards.held(value),
+            (Others::InDict, None) => {}
         }
     }
 }
 
+/// Guards attributes from `next` on until the first that is set, which must be `value` if there is one. False: no further
+/// one is set.
 fn guard_until<'a>(
     attributes: &impl Attributes<'a>,
-    next: usize,
+    next: &mut usize,
     value: Option<Obj<'a>>,
     guards: &mut Guards,
-) -> usize {
-    for index in next..attributes.count() {
+) -> bool {
+    while *next < attributes.count() {
+        let index = *next;
         attributes.guard(index, guards);
+        *next += 1;
         let found = attributes.value(index);
         if value.is_some() && found.is_some() {
             if found != value {
                 guards.refuse();
             }
-            return index + 1;
+            return true;
         }
     }
-    attributes.count()
+    false
 }
 
 impl Snapshotter {
@@ -135,21 +166,9 @@ impl Snapshotter {
         policy: &mut impl NamePolicy,
         out: &mut impl Target,
     ) -> bool {
-        let facts = self.names.facts.at(at);
-        let (storage, slots) = (facts.storage, Rc::clone(&facts.slots));
-        let kept = match storage {
-            Storage::Dict => InlineAttributes::of(object).map_or(Kept::Otherwise, Kept::InOrder),
-            Storage::Slots => Kept::InSlots(SlotAttributes { object, slots: Rc::clone(&slots) }),
-            _ => Kept::Otherwise,
-        };
-        let shape = match (&kept, policy.identity()) {
-            (_, None) | (Kept::Otherwise, _) => None,
-            (Kept::InOrder(attributes), Some(identity)) => Shape::of(attributes, identity),
-            (Kept::InSlots(attributes), Some(identity)) => Shape::of(attributes, identity),
-        };
-        if matches!(kept, Kept::Otherwise) {
-            out.guard(|guards, _| guards.refuse());
-        }
+        let slots = Rc::clone(&self.names.facts.at(at).slots);
+        let mut kept = Kept::new(object, Rc::clone(&slots));
+        let shape = policy.identity().and_then(|identity| kept.shape(identity));
         let mut fields = self.names.take_fields();
         let mut total = 0;
         let limit = self.limits.max_items;
@@ -167,12 +186,21 @@ impl Snapshotter {
         object.dict_attributes(&mut add);
         if fields.is_empty() {
             out.guard(|guards, _| {
-                kept.open(object, guards);
-                kept.guard_until(0, None, guards);
+                guards.open_slots(object);
+                kept.guard_next(None, guards);
                 guards.close();
             });
             self.names.give_back(fields);
             return false;
+        }
+        if self.enclosing.len() >= self.limits.max_depth {
+            out.guard(|guards, _| {
+                guards.aside(|guards| {
+                    guards.open_slots(object);
+                    kept.guard_next(Some(fields.get(object, 0).1), guards);
+                    guards.close();
+                });
+            });
         }
         if !self.enter(object, out) {
             self.names.give_back(fields);
@@ -184,21 +212,20 @@ impl Snapshotter {
         let length = fields.len();
         let more = total > limit;
         let mut hidden = false;
-        let mut next = 0;
-        out.guard(|guards, _| kept.open(object, guards));
+        out.guard(|guards, _| guards.open_slots(object));
         out.put_compound(tag::STRUCT, type_ref, (length + usize::from(more)) as u32);
         for index in 0..length {
             let (name, value) = fields.get(object, index);
             let action = if hides { policy.attribute(name) } else { ValueAction::Allow };
             hidden |= action != ValueAction::Allow;
-            out.guard(|guards, _| next = kept.guard_until(next, Some(value), guards));
+            out.guard(|guards, _| kept.guard_next(Some(value), guards));
             self.item(Some(action), value, policy, out);
             if !out.goes_on() {
                 break;
             }
         }
         out.guard(|guards, _| {
-            kept.guard_until(next, None, guards);
+            kept.guard_next(None, guards);
             guards.close();
         });
         if more {

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use crate::ffi::c_types::referent;
 use crate::ffi::object::{Int, Kind, Obj, Text, Type};
-use crate::ffi::python_types::{Owned, c_items, proxied_mapping};
+use crate::ffi::python_types::proxied_mapping;
 use crate::pipeline::layout::{Put, value as tag};
 use crate::pipeline::tables::types;
 use crate::trace_filter::ValueAction;
 
 mod arrays;
+mod deque;
 pub mod facts;
 mod frames;
 mod instance;
@@ -456,8 +457,8 @@ impl Snapshotter {
                 }
             }
             Trait::Deque => {
-                if let Some((items, length)) = c_items(object, self.limits.max_items) {
-                    return self.deque(object, &items, length, policy, out);
+                if self.deque(object, policy, out) {
+                    return;
                 }
             }
             Trait::Weak => return self.weak(object, out),
@@ -505,32 +506,6 @@ impl Snapshotter {
         self.scratch.clear();
         special::push_weak(&mut self.scratch, object, identity);
         out.put_typed_text(tag::RAW, type_ref, &self.scratch);
-    }
-
-    fn deque(
-        &mut self,
-        deque: Obj<'_>,
-        items: &[Owned],
-        length: usize,
-        policy: &mut impl NamePolicy,
-        out: &mut impl Target,
-    ) {
-        if !self.enter(deque, out) {
-            return;
-        }
-        let type_ref = self.names.sequence(deque.ty());
-        out.guard(|guards, _| guards.refuse());
-        self.compound(tag::SEQ, type_ref, length, out, |this, out| {
-            let mut written = 0;
-            for item in items.iter().filter_map(Owned::get) {
-                this.value(item, policy, out);
-                written += 1;
-                if this.ends_early(out) {
-                    break;
-                }
-            }
-            written
-        });
     }
 }
 

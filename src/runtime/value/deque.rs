@@ -1,0 +1,54 @@
+//! Deques, as lists of their own type.
+//!
+//! Invariants: as for [`Snapshotter`].
+
+use super::target::Target;
+use super::{NamePolicy, Snapshotter};
+use crate::ffi::deque::deque_items;
+use crate::ffi::object::Obj;
+use crate::ffi::python_types::{Owned, c_items};
+use crate::pipeline::layout::value as tag;
+
+impl Snapshotter {
+    /// A deque, or an instance of a class that derives from it; false, and nothing written, if its items cannot be read.
+    pub(super) fn deque(&mut self, object: Obj<'_>, policy: &mut impl NamePolicy, out: &mut impl Target) -> bool {
+        let limit = self.limits.max_items;
+        if let Some(items) = deque_items(object) {
+            if self.enter(object, out) {
+                out.guard(|guards, _| guards.open_deque(object));
+                let length = items.len();
+                let type_ref = self.names.sequence(object.ty());
+                self.compound(tag::SEQ, type_ref, length, out, |this, out| {
+                    let mut written = 0;
+                    for (place, item) in items.take(limit) {
+                        out.guard(|guards, _| guards.deque_item(place));
+                        this.value(item, policy, out);
+                        written += 1;
+                        if this.ends_early(out) {
+                            break;
+                        }
+                    }
+                    written
+                });
+            }
+            return true;
+        }
+        out.guard(|guards, _| guards.refuse());
+        let Some((items, length)) = c_items(object, limit) else { return false };
+        if self.enter(object, out) {
+            let type_ref = self.names.sequence(object.ty());
+            self.compound(tag::SEQ, type_ref, length, out, |this, out| {
+                let mut written = 0;
+                for item in items.iter().filter_map(Owned::get) {
+                    this.value(item, policy, out);
+                    written += 1;
+                    if this.ends_early(out) {
+                        break;
+                    }
+                }
+                written
+            });
+        }
+        true
+    }
+}
