@@ -334,14 +334,12 @@ impl Guards {
     }
 
     fn keeps_attributes(&mut self, object: usize, attributes: InlineAttributes<'_>) {
+        // How many are set, in the word before the values (3.12) or before their first (3.13).
+        let count = if cfg!(Py_3_13) { object + 12 } else { attributes.values_at() - 8 };
         // SAFETY: a live instance of a type that keeps attributes so, by its version; see `layout::managed_dict`.
         unsafe {
             self.guard(object - 3 * size_of::<usize>());
-            // How many are set, in the word before the values (3.12) or before their first (3.13).
-            #[cfg(not(Py_3_13))]
-            self.guard(attributes.values_at() - 8);
-            #[cfg(Py_3_13)]
-            self.guard(object + 12);
+            self.guard(count);
         }
     }
 
