@@ -54,6 +54,8 @@ class Slotted: __slots__ = ('a', 'b', 'c')
 class Both(Slotted): pass
 class MyList(list): pass
 class MyDict(dict): pass
+class MyDeque(collections.deque):
+    def __init__(self, *items): super().__init__(*items); self.called = True
 class MyInt(int): pass
 class MyStr(str): pass
 class Large:
@@ -80,7 +82,8 @@ nest = [[[[1000]]]]; big = 1 << 200; u = '\\xe9\\u1234'; large = Large()
 dq = collections.deque([1, 1000, text(16), p]); fp = functools.partial(function); fp.a = 1000; fp.b = [1]
 v = Plain(); v.a = 1000; v.b = [1]; v.__dict__ = dict(v.__dict__)
 deep = [[[b, fp, dq, v]]]
-names = 'dq fp v deep p q l d t s b m md n f g c k mod method bound z y x w i j nest big u large'.split()
+mq = MyDeque([1000, p])
+names = 'dq mq fp v deep p q l d t s b m md n f g c k mod method bound z y x w i j nest big u large'.split()
 ";
 
 /// What a program does to values. Each statement may fail; that changes nothing or something.
@@ -100,6 +103,10 @@ const CHANGES: &[&str] = &[
     "dq.clear()",
     "dq = collections.deque([1000, p], 3)",
     "dq.append(dq)",
+    "mq.append(1000)",
+    "mq[0] += 1000",
+    "mq.popleft()",
+    "mq = MyDeque([[1000]])",
     "fp.a += 1000",
     "fp.a = text(18)",
     "fp.b.append(1000)",

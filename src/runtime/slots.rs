@@ -73,8 +73,9 @@ impl SlotCache {
         self.state == UNBOUND
     }
 
-    /// Whether the encoder has this value already, as far as a glance tells: `false` says nothing.
-    #[inline]
+    /// Whether the encoder has this value already, as far as a glance tells: `false` says nothing. Inlined: it is the
+    /// inner loop of a step.
+    #[inline(always)]
     pub fn has(&self, object: Option<Obj<'_>>, snapshotter: &mut Snapshotter) -> bool {
         if object.map_or(0, Obj::address) == self.lasting {
             return true;
@@ -83,14 +84,17 @@ impl SlotCache {
         if self.state == tag::INT {
             return object.is_exact_int() && object.small_int() == Some(self.scalar as i64);
         }
+        if self.state == tag::FLOAT {
+            return object.common_kind() == Some(Kind::Float) && object.float_value().to_bits() == self.scalar;
+        }
         self.has_other(object, snapshotter)
     }
 
-    /// The same for what is no int.
+    /// The same for what is no number.
+    #[inline(never)]
     fn has_other(&self, object: Obj<'_>, snapshotter: &mut Snapshotter) -> bool {
         match self.state {
             CONTENT => snapshotter.still_is(object, self.scalar, self.hint),
-            tag::FLOAT => object.common_kind() == Some(Kind::Float) && object.float_value().to_bits() == self.scalar,
             tag::STR => {
                 object.common_kind() == Some(Kind::Str)
                     && matches!(object.text(), Text::Ascii(text) if text.as_bytes() == self.bytes)
