@@ -272,3 +272,85 @@ def test_the_trace_shows_what_the_documentation_says(access: str, record: Record
             if without_numbers(value) != without_numbers(expected)
         }
         assert differences == {}
+
+
+GALLERY: dict[str, dict[str, str]] = {
+    "`None`, `True`, `False`": {"nothing": "None", "yes": "Bool"},
+    "`int`": {"small": "Int", "negative": "Int", "big": "Int"},
+    "`float`": {"ratio": "Float", "infinite": "Float", "undefined": "Float"},
+    "`str`": {"text": "String", "lone_surrogate": "String", "long_text": "String"},
+    "`bytes`, `bytearray`": {"data": "Bytes", "mutable": "bytearray"},
+    "`memoryview`": {"view": "memoryview"},
+    "`list`, `tuple`, `set`, `frozenset`": {"items": "List", "pair": "Tuple", "unique": "Set", "frozen": "FrozenSet"},
+    "`dict`": {"table": "Dict"},
+    "`deque`, `mappingproxy`, subclasses of containers": {
+        "queue": "collections.deque",
+        "proxy": "mappingproxy",
+        "counts": "collections.Counter",
+    },
+    "subclass of `int`, `float`, `str`, `bytes`, `bytearray`, `complex`, `Decimal`, `deque`, `UUID`, `Path`": {
+        "length": "__main__.Metres",
+        "price": "__main__.Price",
+    },
+    "named tuple": {"named": "__main__.Pair"},
+    "enum member": {"colour": "__main__.Colour"},
+    "dataclass, any instance with `__dict__` or `__slots__`": {
+        "point": "__main__.Point",
+        "slotted": "__main__.Slotted",
+    },
+    "exception": {"error": "ValueError"},
+    "function, method, class, module": {
+        "function": "function",
+        "method": "method",
+        "kind": "type",
+        "module": "module",
+    },
+    "generator, coroutine, async generator": {
+        "not_started": "generator",
+        "suspended": "generator",
+        "finished": "generator",
+        "awaitable": "coroutine",
+    },
+    "weak reference, weak proxy": {
+        "reference": "weakref.ReferenceType",
+        "proxy": "weakref.ProxyType",
+        "dead": "weakref.ReferenceType",
+    },
+    "`date`, `time`, `datetime`, also derived from": {
+        "day": "datetime.date",
+        "hour": "datetime.time",
+        "when": "datetime.datetime",
+        "local": "datetime.datetime",
+    },
+    "`timedelta`, `timezone`, `ZoneInfo`": {
+        "lasting": "datetime.timedelta",
+        "offset": "datetime.timezone",
+        "zone": "zoneinfo.ZoneInfo",
+    },
+    "`Decimal`, `complex`": {"exact": "decimal.Decimal", "imaginary": "complex"},
+    "`Fraction`": {"third": "fractions.Fraction"},
+    "`range`, `slice`, `re.Pattern`, `re.Match`, `UUID`, `Path`": {
+        "span": "range",
+        "piece": "slice",
+        "pattern": "re.Pattern",
+        "match": "re.Match",
+        "key": "uuid.UUID",
+        "path": "pathlib.PurePosixPath",
+    },
+    "anything else": {"plain": "object"},
+}
+"""The variables of examples/values.py by the row they are examples of, and the type that the trace names."""
+
+
+def test_the_gallery_has_an_example_of_every_row(record: Record) -> None:
+    assert set(GALLERY) == set(ROWS)
+    recorded = record(DOCUMENT.parents[1] / "examples" / "values.py")
+    assert recorded.status == 0, recorded.stderr
+    shown: dict[str, set[str]] = {}
+    for step in recorded.trace.main.steps:
+        for name, value in step.locals.items():
+            kind = str(value[1] if value[0] == "Other" else value[0]).replace("pathlib._local.", "pathlib.")
+            shown.setdefault(name, set()).add(kind)
+    for variables in GALLERY.values():
+        for variable, kind in variables.items():
+            assert kind in shown[variable], (variable, shown[variable])
