@@ -192,8 +192,15 @@ pub(super) fn spawn(
     };
     Worker::start("ct-lifecycle", move || lifecycle.run())?;
 
-    let (mailbox, sealed, opened) = (mailbox_sender, sealed_sender, opened_sender);
-    Ok(Handles { mailbox, sealed, opened, free, waiting, supervisor, meters })
+    Ok(Handles {
+        mailbox: mailbox_sender,
+        sealed: sealed_sender,
+        opened: opened_sender,
+        free,
+        waiting,
+        supervisor,
+        meters,
+    })
 }
 
 #[cfg(test)]
