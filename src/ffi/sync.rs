@@ -2,7 +2,7 @@
 //! sources with loom's in this place, and tries every order in which threads can take their steps.
 
 use std::ops::Range;
-pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// Accesses to bytes that are not atomic, told to the checker; nothing otherwise.
 #[derive(Debug)]

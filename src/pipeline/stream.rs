@@ -17,7 +17,7 @@ use super::losses::Losses;
 use super::turns::Turns;
 use super::waiting::Waiting;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
-use crate::ffi::sync::{AtomicBool, Ordering};
+use crate::ffi::sync::{AtomicBool, Ordering, fence};
 
 /// A fresh stream starts with a chunk this small, so that thousands of short-lived threads stay cheap;
 /// each further chunk is four times larger, up to `batch_bytes`.
@@ -45,7 +45,16 @@ pub struct StreamShared {
     /// Events that were lost, and why.
     pub lost: Losses,
     /// What was pushed last may be output that waits for more.
-    pub(super) output_waits: AtomicBool,
+    output_waits: AtomicBool,
+}
+
+impl StreamShared {
+    /// Whether output may have waited when this was asked; what the producer pushes later, it says again.
+    pub(super) fn take_output_waits(&self) -> bool {
+        let waits = self.output_waits.swap(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        waits
+    }
 }
 
 /// A full chunk on its way to the encoder.
@@ -128,6 +137,8 @@ impl StreamProducer {
     /// What was pushed last is output that waits for more: the encoder shall look whether more comes.
     #[inline]
     pub fn output_waits(&self) {
+        // What was pushed is visible before it is looked whether the encoder knows; see `take_output_waits`.
+        fence(Ordering::SeqCst);
         if !self.shared.output_waits.load(Ordering::Relaxed) {
             self.shared.output_waits.store(true, Ordering::SeqCst);
         }

@@ -5,10 +5,11 @@
 //! - What was pushed before [`Waiting::announce`] is seen by whoever looks after [`Waiting::was_announced`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+
+use crate::ffi::sync::{AtomicBool, Ordering, fence};
 
 /// How often the encoder looks while output waits. What waits at two looks has waited long enough, so that is after 5 ms
 /// at most.
@@ -30,7 +31,8 @@ impl Waiting {
         Arc::new(Self { announced: AtomicBool::new(false), nudge })
     }
 
-    /// Something was pushed that may not stay as it is for long.
+    /// Something was pushed that may not stay as it is for long. After a full fence, so that either the load sees that
+    /// the encoder has looked, or the encoder sees what was pushed.
     #[inline]
     pub fn announce(&self) {
         if !self.announced.load(Ordering::Relaxed) {
@@ -48,6 +50,8 @@ impl Waiting {
 
     /// Whether there was anything since this was asked last.
     pub fn was_announced(&self) -> bool {
-        self.announced.swap(false, Ordering::SeqCst)
+        let announced = self.announced.swap(false, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        announced
     }
 }

@@ -4,7 +4,6 @@
 //! - A chunk that waits at two looks is ended at the second, so none waits longer than two looks after it was pushed.
 //! - Without output that waits nobody looks.
 
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::{EncoderInbox, Encoding, with_content};
@@ -53,7 +52,7 @@ impl Encoding {
         let ids: Vec<u32> = self.streams.keys().copied().collect();
         for id in ids {
             let Some(stream) = self.streams.get(&id) else { continue };
-            if !stream.shared.output_waits.swap(false, Ordering::SeqCst) && stream.waited.is_none() {
+            if !stream.shared.take_output_waits() && stream.waited.is_none() {
                 continue;
             }
             // If the producer is faster, its chunks are in the channel, and more has come.

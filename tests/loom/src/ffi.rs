@@ -11,7 +11,7 @@ pub mod sync {
     use std::ops::Range;
 
     use loom::cell::UnsafeCell;
-    pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
     /// The tests' records end where these blocks do.
     pub const BLOCK: usize = 4096;

@@ -8,6 +8,9 @@ pub mod losses;
 pub mod stream;
 #[path = "../../../src/pipeline/turns.rs"]
 pub mod turns;
+#[allow(dead_code)]
+#[path = "../../../src/pipeline/waiting.rs"]
+pub mod waiting;
 
 /// What the encoder sees and does of a stream; as `pull_from` and `take_chunk` in `src/pipeline/encoder_actor.rs`.
 pub mod reader {
@@ -16,6 +19,7 @@ pub mod reader {
     use crossbeam_channel::{Receiver, Sender, bounded};
 
     use super::stream::{SealedChunk, StreamInfo, StreamProducer, StreamShared};
+    use super::waiting::Waiting;
     use crate::ffi::chunk::Chunk;
     use crate::ffi::sync::{BLOCK, Ordering};
 
@@ -36,7 +40,8 @@ pub mod reader {
         let (sealed_sender, sealed) = bounded(queue);
         let (free, free_receiver) = bounded(2);
         let info = StreamInfo { name: String::new(), native_id: 0 };
-        let producer = StreamProducer::new(0, info, sealed_sender, free_receiver, Arc::default(), 2 * BLOCK);
+        let waiting = Waiting::new(bounded(1).0);
+        let producer = StreamProducer::new(0, info, sealed_sender, free_receiver, Arc::default(), waiting, 2 * BLOCK);
         let shared = Arc::clone(producer.shared());
         let reader = Reader { shared, sealed, free, expected: 0, consumed: 0, seen: Vec::new(), finished: false };
         (producer, reader)
