@@ -27,18 +27,12 @@ impl Type<'_> {
 
     /// Whether instances start with the struct of the C type of this name: it, or a class that derives from it.
     pub fn derives_from_c_type(self, name: &CStr) -> bool {
-        // SAFETY: the chain of `tp_base` of a valid type ends with null.
-        unsafe {
-            let mut next = Obj::borrow(self.as_ptr().cast());
-            while let Some(base) = next {
-                let base = Type::of_type_object(base);
-                if base.is_c_type(name) {
-                    return true;
-                }
-                next = Obj::borrow((*base.as_ptr()).tp_base.cast());
-            }
-        }
-        false
+        self.c_base(name).is_some()
+    }
+
+    /// The C type of this name, if it is this one or one that it derives from.
+    pub fn c_base(self, name: &CStr) -> Option<Self> {
+        std::iter::successors(Some(self), |ty| ty.base()).find(|ty| ty.is_c_type(name))
     }
 
     /// Whether instances are weak references or proxies.

@@ -101,20 +101,11 @@ impl<'a> Iterator for DequeItems<'a> {
 
 impl ExactSizeIterator for DequeItems<'_> {}
 
-/// The type `deque` itself, from which `ty` derives.
-fn deque_type(mut ty: Type<'_>) -> Option<Type<'_>> {
-    while !ty.is_c_type(c"collections.deque") {
-        // SAFETY: a valid type, whose base is kept by it; null for `object`.
-        ty = Type::of_type_object(unsafe { Obj::borrow((*ty.as_ptr()).tp_base.cast())? });
-    }
-    Some(ty)
-}
-
 /// Whether a new deque of several blocks reads as its iterator says, at both ends. No Python code runs: the type is that
 /// of C, its items are numbers.
 fn reads_as_others(ty: Type<'_>) -> bool {
     const ITEMS: usize = 3 * BLOCK_ITEMS;
-    let Some(ty) = deque_type(ty) else { return false };
+    let Some(ty) = ty.c_base(c"collections.deque") else { return false };
     // SAFETY: GIL held, as for every `Obj`; errors are cleared, new references are owned.
     unsafe {
         let numbers = Owned::new(ffi::PyObject_CallFunction(

@@ -74,24 +74,15 @@ pub fn exact_call(object: Obj<'_>, name: &CStr) -> Option<Owned> {
 /// The type in whose struct instances of `ty` are kept that fills this slot itself, in C; a class that a program derives
 /// from it may fill the slot with Python code, this one does not.
 fn c_owner<'a>(ty: Type<'a>, slot: &str) -> Option<Type<'a>> {
-    let mut at = ty;
-    loop {
+    std::iter::successors(Some(ty), |ty| ty.base()).find(|at| {
         // The slots of a static type are C, and the names of a built-in one are not kept in it.
-        if !at.is_heap_type() {
-            return Some(at);
-        }
-        if let Some(entry) = in_type_dict(at, slot)
-            && std::ptr::eq(entry.ty().as_ptr(), &raw mut ffi::PyWrapperDescr_Type)
-        {
-            // SAFETY: exactly a wrapper of a slot, which starts as every descriptor does.
-            let owner = unsafe { (*entry.as_ptr().cast::<Descriptor>()).owner };
-            if std::ptr::eq(owner, at.as_ptr()) {
-                return Some(at);
-            }
-        }
-        // SAFETY: a valid type, whose base is kept by it; null for `object`.
-        at = Type::of_type_object(unsafe { Obj::borrow((*at.as_ptr()).tp_base.cast())? });
-    }
+        !at.is_heap_type()
+            || in_type_dict(*at, slot).is_some_and(|entry| {
+                std::ptr::eq(entry.ty().as_ptr(), &raw mut ffi::PyWrapperDescr_Type)
+                    // SAFETY: exactly a wrapper of a slot, which starts as every descriptor does.
+                    && std::ptr::eq(unsafe { (*entry.as_ptr().cast::<Descriptor>()).owner }, at.as_ptr())
+            })
+    })
 }
 
 /// The C `repr` that an object's built-in type has, which is known not to reach Python code, whatever derives from it.

@@ -192,6 +192,12 @@ impl<'a> Type<'a> {
         unsafe { ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 }
     }
 
+    /// The type whose struct instances start with, this one excepted; `None` for `object`.
+    pub fn base(self) -> Option<Type<'a>> {
+        // SAFETY: a valid type object, which keeps its base.
+        unsafe { Obj::borrow((*self.as_ptr()).tp_base.cast()) }.map(Self::of_type_object)
+    }
+
     /// The tuple of the class and those it derives from.
     pub fn mro(self) -> Option<Obj<'a>> {
         // SAFETY: a valid type object, which keeps its tuple; null while a type is being made.
