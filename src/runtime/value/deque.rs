@@ -19,16 +19,10 @@ impl Snapshotter {
                 let length = items.len();
                 let type_ref = self.names.sequence(object.ty());
                 self.compound(tag::SEQ, type_ref, length, out, |this, out| {
-                    let mut written = 0;
-                    for (place, item) in items.take(limit) {
+                    this.each(items.take(limit), out, |this, (place, item), out| {
                         out.guard(|guards, _| guards.deque_item(place));
                         this.value(item, policy, out);
-                        written += 1;
-                        if this.ends_early(out) {
-                            break;
-                        }
-                    }
-                    written
+                    })
                 });
             }
             return true;
@@ -38,15 +32,7 @@ impl Snapshotter {
         if self.enter(object, out) {
             let type_ref = self.names.sequence(object.ty());
             self.compound(tag::SEQ, type_ref, length, out, |this, out| {
-                let mut written = 0;
-                for item in items.iter().filter_map(Owned::get) {
-                    this.value(item, policy, out);
-                    written += 1;
-                    if this.ends_early(out) {
-                        break;
-                    }
-                }
-                written
+                this.each(items.iter().filter_map(Owned::get), out, |this, item, out| this.value(item, policy, out))
             });
         }
         true

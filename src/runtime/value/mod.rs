@@ -293,6 +293,25 @@ impl Snapshotter {
         out.position() >= self.budget_end || !out.goes_on()
     }
 
+    /// Writes items until there are no more, or they end early; returns how many it wrote.
+    #[inline]
+    fn each<T: Target, I>(
+        &mut self,
+        items: impl Iterator<Item = I>,
+        out: &mut T,
+        mut write: impl FnMut(&mut Self, I, &mut T),
+    ) -> usize {
+        let mut written = 0;
+        for item in items {
+            write(self, item, out);
+            written += 1;
+            if self.ends_early(out) {
+                break;
+            }
+        }
+        written
+    }
+
     /// `special`: what is special about the type, if it is not exactly `list` or `tuple`.
     fn sequence(
         &mut self,
@@ -380,20 +399,14 @@ impl Snapshotter {
         let hides = policy.hides_names();
         out.guard(|guards, _| guards.open_dict(object));
         self.compound(tag::SEQ, type_ref, object.dict_len(), out, |this, out| {
-            let mut written = 0;
-            for (key, value) in object.dict_entries().take(limit) {
+            this.each(object.dict_entries().take(limit), out, |this, (key, value), out| {
                 out.guard(|guards, _| guards.held(key));
                 let action = if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
                 out.put_compound(tag::TUPLE, types::TUPLE, 2);
                 this.value(key, policy, out);
                 out.guard(|guards, _| guards.held(value));
                 this.item(Some(action), value, policy, out);
-                written += 1;
-                if this.ends_early(out) {
-                    break;
-                }
-            }
-            written
+            })
         });
     }
 
@@ -409,16 +422,10 @@ impl Snapshotter {
         let limit = self.limits.max_items;
         out.guard(|guards, _| guards.open_set(object));
         self.compound(tag::SEQ, type_ref, object.set_len(), out, |this, out| {
-            let mut written = 0;
-            for item in object.set_items().take(limit) {
+            this.each(object.set_items().take(limit), out, |this, item, out| {
                 out.guard(|guards, _| guards.held(item));
                 this.value(item, policy, out);
-                written += 1;
-                if this.ends_early(out) {
-                    break;
-                }
-            }
-            written
+            })
         });
     }
 
