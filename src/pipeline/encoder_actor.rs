@@ -43,8 +43,10 @@ mod parts;
 mod pool;
 mod ring;
 mod samples;
+mod source;
 
 use looks::Looks;
+use source::Stream;
 
 /// Name of this stage in failures.
 pub(super) const STAGE: &str = "encoder";
@@ -84,33 +86,6 @@ pub(super) struct EncoderParts {
     pub buffers: Receiver<SegmentBuffer>,
     /// The flight recorder, and the way to who writes its dumps, if records are kept instead of encoded.
     pub ring: Option<(Ring, Sender<DumpJob>)>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    shared: Arc<StreamShared>,
-    /// Of its trace, which several threads may share: see [`pool`].
-    meter: Arc<StreamMeter>,
-    encoder: StreamEncoder,
-    /// Sequence number of the chunk to read next, and how much of it is read.
-    expected: u64,
-    consumed: usize,
-    /// The segment being filled.
-    buffer: Option<SegmentBuffer>,
-    /// Some segment was cut.
-    cut: bool,
-    /// The index of this part knows it.
-    introduced: bool,
-    /// It is decided whose trace it goes to in this part.
-    placed: bool,
-    /// It has been in an earlier part.
-    continues: bool,
-    /// Its thread has ended, and its trace waits for another.
-    parked: bool,
-    /// Paths the writer knows.
-    paths_sent: usize,
-    /// The chunk of output that waited at the last look.
-    waited: Option<u64>,
 }
 
 /// Why [`Encoding::record`] returned.
@@ -262,22 +237,7 @@ impl Encoding {
             self.parts.meters.add(Arc::clone(&meter));
         }
         self.new_streams += 1;
-        let stream = Stream {
-            shared,
-            meter,
-            encoder,
-            expected: 0,
-            consumed: 0,
-            buffer: None,
-            cut: false,
-            introduced: false,
-            placed: false,
-            continues: false,
-            parked: false,
-            paths_sent: 0,
-            waited: None,
-        };
-        self.streams.insert(id, stream);
+        self.streams.insert(id, Stream::new(shared, meter, encoder));
     }
 
     fn open_all(&mut self, inbox: &EncoderInbox) {

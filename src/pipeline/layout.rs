@@ -86,6 +86,9 @@ pub mod output {
     /// Names of these streams.
     pub const NAMES: [&str; 3] = ["stdout", "stderr", "stdin"];
 
+    /// A chunk of so many bytes does not wait for more.
+    pub const LONGEST_CHUNK: usize = 64 * 1024;
+
     /// The chunk ends with a newline.
     pub const NEWLINE: u8 = 1;
     /// The program flushed the stream after it.

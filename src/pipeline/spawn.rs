@@ -219,11 +219,14 @@ mod tests {
         let Capacities { sealed, free, buffers, frames, dumps, nudges } = Capacities::of(&config);
         let docs = docs();
         let picture = docs.join("\n");
-        for (name, capacity) in
-            [("sealed", sealed), ("free", free), ("buffers", buffers), ("frames", frames), ("dumps", dumps)]
-                .into_iter()
-                .chain([("nudges", nudges)])
-        {
+        for (name, capacity) in [
+            ("sealed", sealed),
+            ("free", free),
+            ("buffers", buffers),
+            ("frames", frames),
+            ("dumps", dumps),
+            ("nudges", nudges),
+        ] {
             assert!(picture.contains(&format!("{name} ({capacity})")), "{name} is {capacity}");
             let row = format!(" | `{name}` | {capacity} |");
             assert!(docs.iter().any(|line| line.starts_with(&row)), "no row {row}");

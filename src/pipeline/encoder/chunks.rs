@@ -12,9 +12,6 @@ use super::log_events::{OutputMetadata, metadata_text, output_stream};
 use super::records::RecordEncoder;
 use crate::pipeline::layout::{Malformed, Take, output};
 
-/// Bytes of text that do not wait for more.
-const LONGEST: usize = 64 * 1024;
-
 /// Where output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Source {
@@ -91,7 +88,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         }
         self.chunk.flags |= flags;
         self.chunk.text.push_str(text);
-        if is_whole || self.chunk.text.len() >= LONGEST {
+        if is_whole || self.chunk.text.len() >= output::LONGEST_CHUNK {
             self.end_chunk(0, out);
         }
         Ok(())

@@ -5,8 +5,7 @@
 //! - A chunk ends with a newline, a flush, the thread's next event, or when it is as long as it may be; the encoder also
 //!   ends one that waits, see `pipeline::encoder_actor::looks`.
 
-/// Bytes of output that are sent on without waiting for the end of the line.
-const LONGEST: usize = 64 * 1024;
+use crate::pipeline::layout::output::LONGEST_CHUNK;
 
 /// Where output comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,7 +30,7 @@ impl OpenChunk {
     pub fn add(&mut self, origin: Origin, size: usize, is_complete: bool) -> bool {
         let begins = self.origin != Some(origin);
         self.size = if begins { size } else { self.size + size };
-        self.origin = (!is_complete && self.size < LONGEST).then_some(origin);
+        self.origin = (!is_complete && self.size < LONGEST_CHUNK).then_some(origin);
         begins
     }
 
@@ -64,7 +63,7 @@ mod tests {
         assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "another line ends it");
         chunk.close();
         assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "another event ends it");
-        assert!(!chunk.add(Origin { line: 8, ..HERE }, LONGEST, false));
+        assert!(!chunk.add(Origin { line: 8, ..HERE }, LONGEST_CHUNK, false));
         assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "it is as long as it may be");
     }
 
