@@ -110,7 +110,7 @@ impl RuntimeTracer {
         });
         self.shared.state.mark_recorded();
         if self.shared.state.has_ended() {
-            self.fall_silent();
+            ffi::attached(|py| self.fall_silent(py));
         }
         match outcome {
             Some(Err(error)) => Err(error),
@@ -120,12 +120,10 @@ impl RuntimeTracer {
 
     /// The recording has ended of itself, by a limit or a failure: the program is to run at its own speed from here on.
     #[cold]
-    fn fall_silent(&self) {
+    pub(super) fn fall_silent(&self, py: Python<'_>) {
         if self.shared.state.falls_silent() {
-            ffi::attached(|py| {
-                install::unwatch_entries(py);
-                install::silence(py);
-            });
+            install::unwatch_entries(py);
+            install::silence(py);
         }
     }
 

@@ -131,7 +131,7 @@ impl RuntimeTracer {
         let first = self.shared.state.failure().is_none();
         self.shared.state.fail(&error);
         logging::report(&error);
-        install::silence(py);
+        self.fall_silent(py);
         match self.on_error {
             OnRecorderError::Abort if first => Some(error),
             _ => None,
