@@ -1,21 +1,23 @@
 //! Random recordings that are killed or lose power at random moments: what `recover` makes of the disk is a prefix of
 //! what was pushed, and holds everything that was flushed before.
 
+mod pipeline_support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use codetracer_python_recorder::format::recover::recover;
 use codetracer_python_recorder::format::verify::verify;
-use codetracer_python_recorder::pipeline::layout::{Put, record};
 use codetracer_python_recorder::pipeline::model::{Exit, TraceFormat};
-use codetracer_python_recorder::pipeline::tables::{CodeInfo, Tables};
-use codetracer_python_recorder::pipeline::{Pipeline, PipelineConfig, Pushed, StreamInfo, StreamProducer};
+use codetracer_python_recorder::pipeline::{Pipeline, PipelineConfig, StreamInfo, StreamProducer};
 use codetracer_python_recorder::storage::crash::restore;
 use codetracer_python_recorder::storage::{CrashStorage, Storage};
 use proptest::prelude::*;
-use runtime_tracing::{TraceEventsFileFormat, TraceLowLevelEvent as Event, create_trace_reader};
+use runtime_tracing::TraceLowLevelEvent as Event;
 use serde_json::{Map, json};
+
+use pipeline_support::{config, events, step, tables};
 
 const STREAMS: usize = 3;
 
@@ -57,28 +59,12 @@ struct Promise {
     steps: Vec<(u32, u32)>,
 }
 
-fn step(producer: &mut StreamProducer, line: u32) {
-    let mut records = Vec::new();
-    if line == 1 {
-        records.put_u8(record::CALL);
-        records.put_u32(0);
-        records.put_u8(record::CALL_END);
-    }
-    records.put_u8(record::STEP);
-    records.put_u32(line);
-    while producer.push(&records) == Pushed::NoRoom {
-        producer.wait_for_room(Duration::from_millis(20));
-    }
-}
-
 /// The lines of the steps in a file, and whether it begins with one that an earlier part has.
 fn lines_in(file: &Path, format: TraceFormat) -> Result<Vec<i64>, TestCaseError> {
-    let reader = match format {
-        TraceFormat::Binary => TraceEventsFileFormat::Binary,
-        TraceFormat::Json => TraceEventsFileFormat::Json,
-    };
-    let events = create_trace_reader(reader).load_trace_events(file).map_err(|e| TestCaseError::fail(e.to_string()))?;
-    Ok(events.iter().filter_map(|event| if let Event::Step(step) = event { Some(step.line.0) } else { None }).collect())
+    Ok(events(file, format)?
+        .iter()
+        .filter_map(|event| if let Event::Step(step) = event { Some(step.line.0) } else { None })
+        .collect())
 }
 
 /// How far each thread got, by its number, from all parts: no line is missing, none is there twice.
@@ -151,31 +137,15 @@ fn check(
 fn run(actions: Vec<Action>, format: TraceFormat, segment_bytes: usize, seed: u64) -> Result<(), TestCaseError> {
     let root = tempfile::tempdir()?;
     let dir = root.path().join("trace");
-    let tables = Tables::new();
-    tables.add_code(CodeInfo {
-        path: "/srv/count.py".to_owned(),
-        first_line: 0,
-        name: "count".to_owned(),
-        variables: Vec::new(),
-        parameters: Vec::new(),
-    });
     let metadata: Map<_, _> = [("workdir", json!("/srv")), ("program", json!("/srv/program.py")), ("args", json!([]))]
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect();
-    let config = PipelineConfig {
-        queue_bytes: 8 << 10,
-        batch_bytes: 4 << 10,
-        segment_bytes,
-        compression_threads: 2,
-        flush_interval: Duration::from_millis(3),
-        durable: true,
-        metadata,
-        ..PipelineConfig::new(&dir, format, "/srv/program.py")
-    };
+    let config = PipelineConfig { durable: true, metadata, ..config(&dir, format, segment_bytes) };
     let storage = Arc::new(CrashStorage::default());
     let shared: Arc<dyn Storage> = Arc::<CrashStorage>::clone(&storage);
-    let pipeline = Pipeline::spawn(config, Arc::new(tables), shared).map_err(|e| TestCaseError::fail(e.to_string()))?;
+    let pipeline =
+        Pipeline::spawn(config, Arc::new(tables()), shared).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let mut next = 0;
     let mut open = || {
         next += 1;

@@ -1,19 +1,21 @@
 //! Random recordings over random faults: what a file holds is always a prefix of what was pushed, and all of it
 //! when nothing went wrong.
 
+mod pipeline_support;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use codetracer_python_recorder::format::recover::recover;
-use codetracer_python_recorder::pipeline::layout::{Put, record};
 use codetracer_python_recorder::pipeline::model::{Exit, TraceFormat};
-use codetracer_python_recorder::pipeline::tables::{CodeInfo, Tables};
-use codetracer_python_recorder::pipeline::{Pipeline, PipelineConfig, Pushed, StreamInfo, StreamProducer};
+use codetracer_python_recorder::pipeline::{Pipeline, PipelineConfig, StreamInfo, StreamProducer};
 use codetracer_python_recorder::storage::{FaultPlan, FaultyStorage};
 use proptest::prelude::*;
-use runtime_tracing::{TraceEventsFileFormat, TraceLowLevelEvent as Event, create_trace_reader};
+use runtime_tracing::TraceLowLevelEvent as Event;
 use serde_json::Map;
+
+use pipeline_support::{config, events, step, tables};
 
 const STREAMS: usize = 3;
 
@@ -61,18 +63,8 @@ struct Thread {
 impl Thread {
     fn step(&mut self) {
         let Some(producer) = &mut self.producer else { return };
-        let mut records = Vec::new();
-        if self.steps == 0 {
-            records.put_u8(record::CALL);
-            records.put_u32(0);
-            records.put_u8(record::CALL_END);
-        }
-        records.put_u8(record::STEP);
-        records.put_u32(self.steps + 1);
-        while producer.push(&records) == Pushed::NoRoom {
-            producer.wait_for_room(Duration::from_millis(20));
-        }
         self.steps += 1;
+        step(producer, self.steps);
     }
 }
 
@@ -81,13 +73,8 @@ fn steps_in(file: &Path, format: TraceFormat) -> Result<u32, TestCaseError> {
     if !file.exists() {
         return Ok(0);
     }
-    let reader = match format {
-        TraceFormat::Binary => TraceEventsFileFormat::Binary,
-        TraceFormat::Json => TraceEventsFileFormat::Json,
-    };
-    let events = create_trace_reader(reader).load_trace_events(file).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let (mut steps, mut depth) = (0, 0i64);
-    for event in events {
+    for event in events(file, format)? {
         match event {
             Event::Step(step) if depth > 1 && step.line.0 > 0 => {
                 steps += 1;
@@ -107,29 +94,15 @@ fn run(actions: Vec<Action>, plan: FaultPlan, format: TraceFormat, segment_bytes
     let faults = faults.into_iter().filter(|fault| *fault).count();
     let faultless = faults == 0;
     let dir = tempfile::tempdir()?;
-    let tables = Tables::new();
-    let code = CodeInfo {
-        path: "/srv/count.py".to_owned(),
-        first_line: 0,
-        name: "count".to_owned(),
-        variables: Vec::new(),
-        parameters: Vec::new(),
-    };
-    tables.add_code(code);
     let config = PipelineConfig {
-        queue_bytes: 8 << 10,
-        batch_bytes: 4 << 10,
-        segment_bytes,
-        compression_threads: 2,
-        flush_interval: Duration::from_millis(3),
         stop_deadline: Duration::from_secs(20),
         durable: false,
-        ..PipelineConfig::new(dir.path(), format, "/srv/program.py")
+        ..config(dir.path(), format, segment_bytes)
     };
     let storage = Arc::new(FaultyStorage::new(plan));
     // Faults start at the second write or a size that the first file fits: a recording always begins.
     let pipeline =
-        Pipeline::spawn(config, Arc::new(tables), storage).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        Pipeline::spawn(config, Arc::new(tables()), storage).map_err(|e| TestCaseError::fail(e.to_string()))?;
     let mut threads: Vec<Thread> = (0..STREAMS)
         .map(|n| {
             let info = StreamInfo { name: "t".to_owned(), native_id: n as u64 };
