@@ -24,18 +24,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
 
-from common import ROOT, clean_env, fail, run, say
+from common import BETWEEN_SAMPLES, ROOT, clean_env, fail, run, say
 
 BENCHES = ROOT / "benches"
 
 PROGRAMS = {"lines": ("locals", 60), "calls": ("fib", 12), "service": ("wsgi", 12)}
 """Heavy on lines, heavy on calls, a service; sizes at which a round takes about two milliseconds."""
 
-WINDOWS = 'sampling.mode=windows;sampling.on="1ms";sampling.every="24h"'
 ENTRIES = 'sampling.mode=entries;sampling.entries="obj:*.main,obj:*.request";sampling.rate'
 
 MODES: dict[str, str] = {
-    "idle": WINDOWS,
+    "idle": BETWEEN_SAMPLES,
     "idle entries": f'{ENTRIES}="0%"',
     "sampled": "sampled",
     "entries": f'{ENTRIES}="1%"',

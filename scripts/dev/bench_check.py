@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import extension
-from common import ROOT, Interpreter, clean_env, fail, primary, say
+from common import BETWEEN_SAMPLES, ROOT, Interpreter, clean_env, fail, primary, say
 
 BASELINE = ROOT / "benches" / "events" / "baseline.json"
 TOLERANCE = 1.05
@@ -34,9 +34,6 @@ SMALL, LARGE = 300, 1800
 NOISE = 1.01
 """Filters are compiled into the decision about a code object: an event must cost the same with any number of rules.
 Between two samples no event is on: a program must run as plain."""
-
-IDLE = 'sampling.mode=windows;sampling.on="1ms";sampling.every="24h"'
-"""A sample a day: what is counted lies between two."""
 
 FILTER_HEAD = """
 [meta]
@@ -156,7 +153,7 @@ def main(arguments: list[str]) -> None:
     print(f"  {SUBJECTS[0].name:<12}{filtered:>10.1f}   with a filter of a hundred rules")
     if filtered > counts[SUBJECTS[0].name] * NOISE:
         fail(f"a filter costs every event: {counts[SUBJECTS[0].name]} -> {filtered}")
-    plain, idle = per_event(interpreter, SUBJECTS[-1], policy=IDLE)
+    plain, idle = per_event(interpreter, SUBJECTS[-1], policy=BETWEEN_SAMPLES)
     print(f"  {SUBJECTS[-1].name:<12}{idle:>10.1f}   between two samples, {plain:.1f} without the recorder")
     if idle > plain * (NOISE - 1):
         fail(f"a program is slower between samples: {plain:.1f} -> {plain + idle:.1f}")

@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "python" / "codetracer_python_recorder"
 EXTENSION = "codetracer_python_recorder"
 
+BETWEEN_SAMPLES = 'sampling.mode=windows;sampling.on="1ms";sampling.every="24h"'
+"""A policy under which whatever is measured lies between two samples."""
+
 
 def say(message: str) -> None:
     """Tells what is being done, in step with what children print."""

@@ -7,20 +7,24 @@ from pathlib import Path
 
 import pytest
 from codetracer_python_recorder.codetracer_python_recorder import verify_trace
+from support.filters import only
 from support.recording import Recording
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
-PROGRAMS = {
-    "greenlet": """
+DEEPER = """
         from greenlet import getcurrent, greenlet
 
         def deeper(name, i):
             mark = f"{name} {i}"
             getcurrent().parent.switch()
             return mark
+"""
 
+PROGRAMS = {
+    "greenlet": DEEPER
+    + """
         def work(name):
             for i in range(20):
                 mark = deeper(name, i)
@@ -38,14 +42,8 @@ PROGRAMS = {
                     del running[name]
         print("done")
         """,
-    "left": """
-        from greenlet import getcurrent, greenlet
-
-        def deeper(name, i):
-            mark = f"{name} {i}"
-            getcurrent().parent.switch()
-            return mark
-
+    "left": DEEPER
+    + """
         def work(name):
             for i in range(20):
                 mark = deeper(name, i)
@@ -104,18 +102,9 @@ PROGRAMS = {
 
 
 # What gevent does is not the program's, and its objects refer to half the interpreter.
-FILTER = """
-[meta]
-name = "program"
-version = 1
-
-[scope]
-default_exec = "skip"
-default_value_action = "allow"
-
-[[scope.rules]]
-selector = "pkg:literal:__main__"
-exec = "trace"
+FILTER = (
+    only("pkg:literal:__main__")
+    + """\
 value_default = "drop"
 
 [[scope.rules.value_patterns]]
@@ -126,6 +115,7 @@ action = "allow"
 selector = "arg:regex:^(i|name)$"
 action = "allow"
 """
+)
 
 
 @pytest.mark.parametrize("name", PROGRAMS)

@@ -6,24 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from oracle.model import Value
+from support.filters import only
 from support.recording import Recording
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
-ONLY_THE_PROGRAM = """
-[meta]
-name = "program"
-version = 1
-
-[scope]
-default_exec = "skip"
-default_value_action = "allow"
-
-[[scope.rules]]
-selector = "pkg:literal:__main__"
-exec = "trace"
-"""
+ONLY_THE_PROGRAM = only("pkg:literal:__main__")
 
 HEAD = """\
 import mmap

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.filters import only
 from support.reading import Thread
 from support.recording import Recording
 from support.running import python
@@ -106,17 +107,7 @@ PROGRAMS = {
         ''',
 }
 
-ONLY_THE_PROGRAM = """\
-[meta]
-name = "only the program"
-version = 1
-[scope]
-default_exec = "skip"
-default_value_action = "inherit"
-[[scope.rules]]
-selector = "pkg:__main__"
-exec = "trace"
-"""
+ONLY_THE_PROGRAM = only("pkg:__main__", values="inherit")
 
 
 def text_of(threads: list[Thread], kind: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from support.filters import only
 from support.recording import Recording
 
 Record = Callable[..., Recording]
@@ -58,20 +59,7 @@ def test_huge_values_cost_what_small_ones_do(record: Record, write: Write) -> No
         print(json.dumps(seconds))
         """
     )
-    rules = write(
-        """
-        [meta]
-        name = "look"
-        version = 1
-        [scope]
-        default_exec = "skip"
-        default_value_action = "allow"
-        [[scope.rules]]
-        selector = "obj:literal:__main__.look"
-        exec = "trace"
-        """,
-        "look.toml",
-    )
+    rules = write(only("obj:literal:__main__.look"), "look.toml")
     recorded = record(script, options=["--trace-filter", str(rules)])
     assert recorded.status == 0, recorded.stderr
     import json
@@ -144,20 +132,7 @@ def test_values_that_other_threads_change_are_recorded_without_harm(record: Reco
         print("joined")
         """
     )
-    rules = write(
-        """
-        [meta]
-        name = "watch"
-        version = 1
-        [scope]
-        default_exec = "skip"
-        default_value_action = "allow"
-        [[scope.rules]]
-        selector = "obj:glob:__main__.watch*"
-        exec = "trace"
-        """,
-        "watch.toml",
-    )
+    rules = write(only("obj:glob:__main__.watch*"), "watch.toml")
     recorded = record(script, options=["--trace-filter", str(rules)])
     assert (recorded.stdout, recorded.status) == ("joined\n", 0), recorded.stderr
     # Reading the traces is the assertion that each is whole and balanced.

@@ -17,22 +17,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from .filters import only
 from .reading import Thread, Trace
 from .running import TIMEOUT, environment
 
 ADDRESS = re.compile(r"http://127\.0\.0\.1:(\d+)")
 
-ONLY_THE_APPLICATION = """\
-[meta]
-name = "the application"
-version = 1
-[scope]
-default_exec = "skip"
-default_value_action = "inherit"
-[[scope.rules]]
-selector = "pkg:app"
-exec = "trace"
-"""
+ONLY_THE_APPLICATION = only("pkg:app", values="inherit")
 
 
 class Service:
