@@ -149,12 +149,12 @@ impl Encoding {
         let next = Arc::new(self.part.next(&self.parts.config.out_dir, reason, None));
         self.parts.meters.part.store(next.number, Ordering::Relaxed);
         let part = std::mem::replace(&mut self.part, next);
-        let ended = WriterWork::EndPart { part, reason: reason.to_owned(), reply };
+        let ordinal = self.ordinal();
+        // First this, which makes the part safe: no later one may survive a power cut that it does not survive.
+        self.parts.output.pass(ordinal, WriterWork::EndPart { part, reason: reason.to_owned(), reply });
         for id in ids {
             self.begin_part_of(id)?;
         }
-        let ordinal = self.ordinal();
-        self.parts.output.pass(ordinal, ended);
         self.watch.restart();
         Ok(())
     }
