@@ -3,6 +3,7 @@
 //! Invariants:
 //! - Bytes of Python's own streams never come this way (`ffi::direct`), so nothing is recorded twice.
 //! - What waits here is bounded; what does not fit is counted.
+//! - Bytes taken from a file are in the queue before anybody else takes some: none are on their way when a session ends.
 
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -101,8 +102,12 @@ pub struct Mirror {
     received: Vec<(u8, Arc<AtomicU64>)>,
     /// The files are looked at no more.
     ended: Arc<AtomicBool>,
+    piece: Arc<OnePiece>,
     sink: Arc<Sink>,
 }
+
+/// Who takes bytes from a file holds this until they are in the queue.
+type OnePiece = Mutex<Vec<u8>>;
 
 impl Mirror {
     /// Catches what is written to the standard descriptors, where that is possible.
@@ -167,7 +172,13 @@ impl Mirror {
         if catchers.is_empty() {
             return None;
         }
-        let this = Self { catchers: Arc::new(catchers), received, ended: Arc::default(), sink: Arc::clone(sink) };
+        let this = Self {
+            catchers: Arc::new(catchers),
+            received,
+            ended: Arc::default(),
+            piece: Arc::default(),
+            sink: Arc::clone(sink),
+        };
         direct::publish(Some(Arc::clone(&this.catchers)));
         if let Err(error) = write_directly(py) {
             tracing::info!(%error, "a stream of Python's is not told apart from what bypasses them");
@@ -185,11 +196,10 @@ impl Mirror {
     fn follow_files(&self) {
         let (catchers, queue) = (Arc::clone(&self.catchers), Arc::clone(&self.sink.queue));
         let streams: Vec<u8> = self.received.iter().map(|(stream, _)| *stream).collect();
-        let ended = Arc::clone(&self.ended);
+        let (ended, piece) = (Arc::clone(&self.ended), Arc::clone(&self.piece));
         spawn(move || {
-            let mut buffer = vec![0; PIECE];
             while !ended.load(Ordering::SeqCst) {
-                let found = read_files(&catchers, &streams, &queue, &mut buffer);
+                let found = read_files(&catchers, &streams, &queue, &piece);
                 std::thread::sleep(LOOKS[usize::from(!found)]);
             }
         });
@@ -216,8 +226,7 @@ impl Mirror {
     /// What is in the files still: the queue takes so much at a time.
     fn read_the_rest(&self, py: Python<'_>, deadline: Instant) {
         let streams: Vec<u8> = self.received.iter().map(|(stream, _)| *stream).collect();
-        let mut buffer = vec![0; PIECE];
-        while py.detach(|| read_files(&self.catchers, &streams, &self.sink.queue, &mut buffer)) {
+        while py.detach(|| read_files(&self.catchers, &streams, &self.sink.queue, &self.piece)) {
             observe::record_copies(&self.sink);
             if Instant::now() >= deadline {
                 for (catcher, stream) in self.catchers.iter().zip(&streams) {
@@ -238,12 +247,14 @@ impl Mirror {
 }
 
 /// Takes what is new in files, as far as there is room. Whether there was any.
-fn read_files(catchers: &[Catcher], streams: &[u8], queue: &Queue, buffer: &mut [u8]) -> bool {
+fn read_files(catchers: &[Catcher], streams: &[u8], queue: &Queue, piece: &OnePiece) -> bool {
     let mut found = false;
+    let mut buffer = piece.lock().unwrap_or_else(PoisonError::into_inner);
+    buffer.resize(PIECE, 0);
     for (catcher, stream) in catchers.iter().zip(streams) {
         let Catcher::File(file) = catcher else { continue };
         while queue.has_room() {
-            let count = file.read(buffer);
+            let count = file.read(&mut buffer);
             if count == 0 {
                 break;
             }
@@ -319,5 +330,44 @@ mod tests {
         assert!(queue.has_room());
         queue.push(0, b"12345");
         assert_eq!(queue.take(), [(0, Piece::Bytes(b"12345".to_vec()))]);
+    }
+    #[test]
+    fn two_who_look_at_a_file_at_the_same_time_keep_its_order_and_leave_nothing_on_its_way() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut writer = file.reopen().unwrap();
+        let follower = ReadBack::start(vec![std::os::fd::AsRawFd::as_raw_fd(&writer)]).unwrap();
+        let (catchers, queue, piece) = ([Catcher::File(follower)], Queue::default(), OnePiece::default());
+        let ended = AtomicBool::new(false);
+        let look = || read_files(&catchers, &[output::STDOUT], &queue, &piece);
+        let (mut expected, mut found) = (Vec::new(), Vec::new());
+        let take = |found: &mut Vec<u8>| {
+            for (_, piece) in queue.take() {
+                let Piece::Bytes(bytes) = piece else { panic!("there is room") };
+                found.extend(bytes);
+            }
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ended.load(Ordering::SeqCst) {
+                    look();
+                }
+            });
+            for number in 0..20_000 {
+                let line = format!("{number}\n").into_bytes();
+                std::io::Write::write_all(&mut writer, &line).unwrap();
+                expected.extend(line);
+                while look() {}
+                take(&mut found);
+                if found.len() < expected.len() {
+                    break; // Something was on its way: the comparison fails.
+                }
+            }
+            ended.store(true, Ordering::SeqCst);
+        });
+        assert!(
+            found == expected,
+            "all that was written was in the queue, in order: {}",
+            String::from_utf8_lossy(&found)
+        );
     }
 }
