@@ -6,7 +6,7 @@
 //! - A content has a number that no other content of this thread has; whoever sent the content with that number has
 //!   nothing to send again.
 //! - Memory is bounded by [`MAX_BYTES`]. When that is used up, entries that were not asked for lately make room; if they
-//!   all were, further values are not remembered for a while.
+//!   all were, further values are not remembered for a while, and a value that has grown is forgotten.
 
 use rustc_hash::FxHashMap;
 
@@ -137,6 +137,8 @@ impl Memo {
             };
             self.entries[at as usize] = entry;
             self.places.insert((object.address(), policy), at);
+            // It is taken out again below.
+            self.used += self.entries[at as usize].size();
             *hint = at;
         }
         let entry = self.entries.get_mut(*hint as usize)?;
@@ -150,14 +152,28 @@ impl Memo {
         self.contents
     }
 
-    /// Puts an entry that [`Memo::take`] gave back.
+    /// Puts an entry that [`Memo::take`] gave back; what has no room is forgotten.
     fn put(&mut self, mut entry: Entry, at: u32) {
-        entry.checked = if entry.content == 0 { 0 } else { self.now };
-        self.used += entry.size();
-        self.entries[at as usize] = entry;
-        if self.used > MAX_BYTES {
-            self.make_room();
+        let size = entry.size();
+        if self.used + size > MAX_BYTES {
+            // While it is full, looking through all entries again would find nothing that is old.
+            if self.now >= self.full_until {
+                self.make_room();
+            }
+            if self.used + size > MAX_BYTES {
+                self.forget(entry.address, entry.policy, at);
+                return;
+            }
         }
+        entry.checked = if entry.content == 0 { 0 } else { self.now };
+        self.used += size;
+        self.entries[at as usize] = entry;
+    }
+
+    fn forget(&mut self, address: usize, policy: usize, at: u32) {
+        self.places.remove(&(address, policy));
+        self.entries[at as usize] = Entry::default();
+        self.free.push(at);
     }
 
     #[cold]
@@ -165,10 +181,8 @@ impl Memo {
         for at in 0..self.entries.len() {
             let entry = &self.entries[at];
             if entry.address != 0 && entry.asked + OLD < self.now {
-                self.places.remove(&(entry.address, entry.policy));
                 self.used -= entry.size().min(self.used);
-                self.entries[at] = Entry::default();
-                self.free.push(at as u32);
+                self.forget(entry.address, entry.policy, at as u32);
             }
         }
         if self.used > MAX_BYTES / 2 {
@@ -279,5 +293,116 @@ impl Snapshotter {
             }
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
+mod tests {
+    use std::sync::Arc;
+
+    use pyo3::prelude::*;
+    use pyo3::types::{PyDict, PyList};
+
+    use super::*;
+    use crate::ffi::{probe, with_obj};
+    use crate::pipeline::tables::Tables;
+    use crate::runtime::value::Limits;
+    use crate::runtime::value::names::SharedTypes;
+    use crate::trace_filter::ValueAction;
+
+    struct ShowAll;
+
+    impl NamePolicy for ShowAll {
+        fn hides_names(&self) -> bool {
+            false
+        }
+        fn identity(&self) -> Option<usize> {
+            Some(0)
+        }
+        fn attribute(&mut self, _: Obj<'_>) -> ValueAction {
+            ValueAction::Allow
+        }
+        fn dict_key(&mut self, _: Obj<'_>) -> ValueAction {
+            ValueAction::Allow
+        }
+    }
+
+    /// What a reader gets of a value at a step of its own: whether it is remembered, and its bytes.
+    fn recall(snapshotter: &mut Snapshotter, value: &Bound<'_, PyAny>) -> (bool, Vec<u8>) {
+        let mut out = Vec::new();
+        let recalled = with_obj(value, |object| {
+            snapshotter.begin_step(0);
+            let recalled = snapshotter.recall(object, &mut ShowAll, 0, &mut 0, |_| {}, &mut out);
+            if recalled == Recalled::Nothing {
+                snapshotter.write(object, &mut ShowAll, &mut out);
+            }
+            recalled
+        });
+        (matches!(recalled, Recalled::Content(_)), out)
+    }
+
+    fn check_bound(snapshotter: &Snapshotter) -> usize {
+        let memo = &snapshotter.memo;
+        let live = memo.entries.iter().filter(|entry| entry.address != 0);
+        let held: usize = live.clone().map(Entry::size).sum();
+        assert_eq!(held, memo.used, "what is in use is counted");
+        assert_eq!(live.count(), memo.places.len());
+        assert_eq!(memo.entries.len(), memo.places.len() + memo.free.len(), "no place is lost");
+        assert!(memo.used <= MAX_BYTES, "{} bytes", memo.used);
+        memo.places.len()
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_is_met_and_however_it_grows_and_what_is_forgotten_is_still_right() {
+        Python::initialize();
+        Python::attach(|py| {
+            assert_eq!(probe::decide_frame_access(py), None);
+            let names = Arc::new(SharedTypes::new(Arc::new(Tables::new())));
+            let limits = Limits { max_depth: 3, max_items: 20, max_string: 1000, max_bytes_per_step: 65_536 };
+            let mut snapshotter = Snapshotter::new(limits, Arc::clone(&names));
+            let mut oracle = Snapshotter::new(limits, names);
+            let scope = PyDict::new(py);
+            // All of one event more than fit, none of them old.
+            py.run(
+                c"texts = [str(n) * 200 for n in range(20)]\nvalues = [[n, *texts] for n in range(3000)]",
+                Some(&scope),
+                None,
+            )
+            .unwrap();
+            let values = scope.get_item("values").unwrap().unwrap().cast_into::<PyList>().unwrap();
+            let mut was_full = false;
+            let mut meet = |snapshotter: &mut Snapshotter, value: &Bound<'_, PyAny>| {
+                let (remembered, bytes) = recall(snapshotter, value);
+                let mut fresh = Vec::new();
+                oracle.begin_step(0);
+                with_obj(value, |object| oracle.write(object, &mut ShowAll, &mut fresh));
+                assert!(bytes == fresh, "a value was told wrong");
+                remembered
+            };
+            for value in &values {
+                was_full |= !meet(&mut snapshotter, &value);
+            }
+            let full = check_bound(&snapshotter);
+            assert!(was_full && full > 1000, "{full} values fit: they are too small to fill the memory");
+
+            // Values that are remembered, and grow.
+            py.run(c"for value in values: value[:] = [texts, texts, texts]", Some(&scope), None).unwrap();
+            for value in values.iter().take(full) {
+                meet(&mut snapshotter, &value);
+            }
+            let grown = check_bound(&snapshotter);
+            assert!(grown < full, "{grown} of {full} values are still there");
+
+            // Old ones make room for what is met next.
+            for _ in 0..=2 * OLD {
+                snapshotter.begin_step(0);
+            }
+            for value in values.iter().take(100).chain(values.iter().skip(2900)) {
+                meet(&mut snapshotter, &value);
+            }
+            assert!(values.iter().skip(2900).all(|value| meet(&mut snapshotter, &value)), "there is room again");
+            assert!(check_bound(&snapshotter) < full);
+        });
     }
 }
