@@ -82,3 +82,53 @@ def test_a_cell_may_await(write: Write, run: Run, tmp_path: Path) -> None:
     assert "Out[2]: 8" in outcome.stdout and "Out[3]: 7" in outcome.stdout, outcome.stdout + outcome.stderr
     trace = Trace(tmp_path / "codetracer-traces" / "cell-2")
     assert len(trace.main.calls_of("later")) == 2 * 2
+
+
+def test_a_cell_may_await_in_a_loop_that_runs_already(write: Write, run: Run, tmp_path: Path) -> None:
+    kernel = """
+        import asyncio
+        import sys
+        from IPython.core.interactiveshell import InteractiveShell
+
+        shell = InteractiveShell.instance(colors="NoColor")
+        shell.history_manager.enabled = False
+
+        async def beat():
+            while True:
+                beats.append(1)
+                await asyncio.sleep(0)
+
+        async def main():
+            # As a kernel does, in the loop that serves it.
+            other = asyncio.ensure_future(beat())
+            for cell in sys.stdin.read().split("\\n# next cell\\n"):
+                shell.user_ns["beats"] = beats
+                transformed = shell.transform_cell(cell)
+                result = await shell.run_cell_async(cell, store_history=True, transformed_cell=transformed)
+                print("ok" if result.success else "failed", type(result.error_in_exec).__name__)
+            other.cancel()
+
+        beats = []
+        asyncio.run(main())
+    """
+    body = (
+        "import asyncio\nasync def later(n):\n    for _ in range(3):\n        await asyncio.sleep(0)\n    return n\n"
+        "before = len(beats)\nvalue = await later(7)\nprint('others ran', len(beats) > before)\nawait later(8)"
+    )
+    failing = "%%codetracer -o traces/failing\nawait asyncio.sleep(0)\n1 / 0"
+    source = "\n# next cell\n".join(
+        [LOAD, "%reload_ext codetracer_python_recorder", f"%%codetracer -q\n{body}", failing, "value"]
+    )
+    outcome = run(write(kernel, "kernel.py"), stdin=source)
+    assert "others ran True" in outcome.stdout and "Out[3]: 8" in outcome.stdout, outcome.stdout + outcome.stderr
+    assert "failed ZeroDivisionError" in outcome.stdout and "Out[5]: 7" in outcome.stdout
+    assert "failing.py" in outcome.stdout and "_recording" not in outcome.stdout
+    assert outcome.stderr == ""
+    directory = tmp_path / "codetracer-traces" / "cell-3"
+    assert verify_trace(str(directory)) == []
+    trace = Trace(directory)
+    # Each call begins once and is resumed three times; the loop's other task is not in the trace.
+    assert [call.name for call in trace.main.calls].count("later") == 2 * 4
+    assert "beat" not in [call.name for call in trace.main.calls]
+    assert trace.metadata["process_exit_status"] == {"code": 0, "label": None}
+    assert Trace(tmp_path / "traces" / "failing").metadata["process_exit_status"] == {"code": 1, "label": None}
