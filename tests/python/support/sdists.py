@@ -1,4 +1,4 @@
-"""Source distributions of known packages, for their test suites: pinned by hash, fetched once into `.dev/sdists`."""
+"""Source distributions, pinned by hash and fetched once: for their test suites, or for what they bring."""
 
 from __future__ import annotations
 
