@@ -52,8 +52,8 @@ def _run(verb: str, options: argparse.Namespace) -> int:
         inspect_trace(options.trace, options.mode, options.max_depth, options.max_calls, sys.stdout.write)
         return 0
     if verb == "recover":
-        with bar("recover"):
-            done = recover_trace(options.trace)
+        with bar("recover") as progress:
+            done = recover_trace(options.trace, progress)
         for line in done:
             print(line)
         return 0

@@ -75,7 +75,8 @@ fn cannot_write(target: &Path, error: io::Error) -> RecorderError {
         .with_source(error)
 }
 
-fn told(count: u64, progress: &mut impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
+/// Tells `progress` of every [`STRIDE`]th event.
+pub(super) fn told(count: u64, progress: &mut impl FnMut(u64) -> io::Result<()>) -> io::Result<()> {
     if count.is_multiple_of(STRIDE) { progress(count) } else { Ok(()) }
 }
 

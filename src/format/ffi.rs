@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use super::inspect::{self, Mode};
 use super::read::Container;
 use super::{convert, recover, verify};
+use crate::errors::RecorderResult;
 
 /// Collects text and hands it to a Python callable in pieces of at least this many bytes.
 const PIECE: usize = 64 * 1024;
@@ -79,10 +80,11 @@ fn verify_trace(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
     Ok(py.detach(|| verify::verify(&path))?)
 }
 
-/// Makes a damaged trace whole; what was done, line by line.
+/// Makes a damaged trace whole; what was done, line by line. `progress(events)` is called now and then.
 #[pyfunction]
-fn recover_trace(py: Python<'_>, path: PathBuf) -> PyResult<Vec<String>> {
-    Ok(py.detach(|| recover::recover(&path))?)
+#[pyo3(signature = (path, progress=None))]
+fn recover_trace(py: Python<'_>, path: PathBuf, progress: Option<Py<PyAny>>) -> PyResult<Vec<String>> {
+    telling(py, progress, |tell| recover::recover_telling(&path, tell))
 }
 
 /// Writes a trace's events into a new file in another format; their number. `progress(events)` is called now and then.
@@ -104,9 +106,18 @@ fn convert_trace(
             );
         }
     };
+    telling(py, progress, |tell| convert::convert(&source, &target, container, tell))
+}
+
+/// Runs what takes long without the interpreter, which it is lent for `progress` and for signals; what these raise ends it.
+fn telling<T: Send>(
+    py: Python<'_>,
+    progress: Option<Py<PyAny>>,
+    work: impl FnOnce(&mut dyn FnMut(u64) -> io::Result<()>) -> RecorderResult<T> + Send,
+) -> PyResult<T> {
     let mut raised = None;
-    let converted = py.detach(|| {
-        convert::convert(&source, &target, container, |events| {
+    let outcome = py.detach(|| {
+        work(&mut |events| {
             Python::attach(|py| {
                 py.check_signals()?;
                 progress.as_ref().map_or(Ok(()), |progress| progress.call1(py, (events,)).map(drop))
@@ -119,7 +130,7 @@ fn convert_trace(
     });
     match raised {
         Some(error) => Err(error),
-        None => Ok(converted?),
+        None => Ok(outcome?),
     }
 }
 

@@ -18,6 +18,7 @@ use runtime_tracing::{
 use serde_json::Value;
 use zeekstd::seek_table::SeekTable;
 
+use super::convert::told;
 use super::definitions::Definitions;
 use super::frames::Frames;
 use super::read::{Container, TraceFile, io_error, locate, part_directories, thread_directories};
@@ -39,16 +40,33 @@ pub const RECOVERED: &str = "recovered";
 /// `ERR_TRACE_MISSING`, `ERR_UNSUPPORTED_FORMAT`, `ERR_IO`, and `ERR_TRACE_INCOMPLETE` if it is being recorded or
 /// cannot be recovered (the old packed format).
 pub fn recover(path: &Path) -> RecorderResult<Vec<String>> {
+    recover_telling(path, |_| Ok(()))
+}
+
+/// [`recover`], with `progress` told the number of events that were read, now and then; its error ends all, and what
+/// is left to do can be done by another call.
+///
+/// # Errors
+/// As [`recover`], and `ERR_IO` for that of `progress`.
+pub fn recover_telling(path: &Path, mut progress: impl FnMut(u64) -> io::Result<()>) -> RecorderResult<Vec<String>> {
     let mut done = Vec::new();
+    let mut seen = 0;
+    let mut tell = || {
+        seen += 1;
+        told(seen, &mut progress)
+    };
     refuse_if_recording(path)?;
     rebuild_headers(path, &mut done)?;
     for part in part_directories(path)? {
-        recover_with_threads(&part, &mut done)?;
+        recover_with_threads(&part, &mut tell, &mut done)?;
     }
     // The state of the whole is mended last: it says `recording` until all is done.
-    recover_with_threads(path, &mut done)?;
+    recover_with_threads(path, &mut tell, &mut done)?;
     Ok(done)
 }
+
+/// Is called for every event that was read.
+type Tell<'a> = &'a mut dyn FnMut() -> io::Result<()>;
 
 /// Without its header a file is no trace that anything else would look at.
 fn rebuild_headers(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
@@ -62,10 +80,10 @@ fn rebuild_headers(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
     Ok(())
 }
 
-fn recover_with_threads(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
-    let file = recover_one(path, done)?;
+fn recover_with_threads(path: &Path, tell: Tell<'_>, done: &mut Vec<String>) -> RecorderResult<()> {
+    let file = recover_one(path, tell, done)?;
     for thread in thread_directories(path)? {
-        recover_one(&thread, done)?;
+        recover_one(&thread, tell, done)?;
     }
     done.extend(mend_index(path)?);
     if path.is_dir() {
@@ -75,7 +93,7 @@ fn recover_with_threads(path: &Path, done: &mut Vec<String>) -> RecorderResult<(
     mark_recovered(path, done)
 }
 
-fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<TraceFile> {
+fn recover_one(path: &Path, tell: Tell<'_>, done: &mut Vec<String>) -> RecorderResult<TraceFile> {
     let file = locate(path)?;
     let failed = |error| {
         crate::enverr!(Io, "cannot recover '{}'", file.path.display())
@@ -85,11 +103,11 @@ fn recover_one(path: &Path, done: &mut Vec<String>) -> RecorderResult<TraceFile>
     let mut known = Known::new(&file);
     let damage = file.for_each(|event| {
         known.take(&event);
-        Ok(())
+        tell()
     })?;
     if damage.is_some() {
         done.push(match file.container {
-            Container::Binary => rebuild_binary(&file).map_err(failed)?,
+            Container::Binary => rebuild_binary(&file, tell).map_err(failed)?,
             Container::Json => rebuild_json(&file).map_err(failed)?,
             Container::Packed => {
                 let shown = file.path.display();
@@ -182,7 +200,7 @@ impl Known {
 
 /// Cuts behind the last whole frame that ends with an event, then adds the whole events behind it, the missing returns
 /// and the seek table.
-fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
+fn rebuild_binary(trace: &TraceFile, tell: Tell<'_>) -> io::Result<String> {
     let mut frames = Frames::new(File::open(&trace.path)?)?;
     // Where each ends, in the file and among the bytes of events.
     let mut ends = vec![(frames.position(), 0)];
@@ -207,7 +225,7 @@ fn rebuild_binary(trace: &TraceFile) -> io::Result<String> {
             known.take(&event);
             behind.push(event);
             pass(end, &mut behind);
-            Ok(())
+            tell()
         })
         .map_err(io::Error::other)?;
 

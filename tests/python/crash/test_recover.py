@@ -148,3 +148,24 @@ def test_recovering_that_was_killed_and_is_done_again_ends_as_if_it_had_been_don
         except BaseException:
             print(f"seed {seed}, files in {out}")
             raise
+
+
+def test_recovering_tells_how_many_events_it_has_read_and_can_be_interrupted(
+    record: Record, write: Write, tmp_path: Path
+) -> None:
+    directory = record(write("for n in range(30_000):\n    m = n\n")).directory
+    whole = events(directory)
+    file = directory / "trace.bin"
+    file.write_bytes(file.read_bytes()[:-20])
+    damaged = file.read_bytes()
+
+    def stop(count: int) -> None:
+        raise KeyError(count)
+
+    with pytest.raises(KeyError, match="50000"):
+        recover_trace(str(directory), stop)
+    assert file.read_bytes() == damaged
+    counts: list[int] = []
+    assert recover_trace(str(directory), counts.append)
+    assert counts[:2] == [50_000, 100_000] and counts == sorted(counts)
+    assert events(directory) == whole
