@@ -48,6 +48,8 @@ struct ThreadState {
     recursion_limit: c_int,
     counters: [c_int; 4],
     cframe: *mut CFrame,
+    rest: [usize; 21],
+    datastack_chunk: *mut StackChunk,
 }
 
 /// Prefix of `PyThreadState`.
@@ -62,6 +64,15 @@ struct ThreadState {
     recursion_limit: c_int,
     counters: [c_int; 4],
     current_frame: *mut InterpreterFrame,
+    rest: [usize; 19],
+    datastack_chunk: *mut StackChunk,
+}
+
+/// `_PyStackChunk`: the frames of a stack lie in a list of these, the latest first.
+#[repr(C)]
+struct StackChunk {
+    previous: *mut StackChunk,
+    size: usize,
 }
 
 /// The frame the calling thread executes; null if it runs no Python code.
@@ -82,6 +93,36 @@ pub(super) unsafe fn current_frame() -> *mut InterpreterFrame {
         {
             (*state).current_frame
         }
+    }
+}
+
+/// Address of the first chunk that the frames of the running stack lie in, 0 if there is none. It stays as long as the
+/// stack does: a thread has one, and greenlets exchange it when they switch.
+///
+/// # Safety
+/// As [`current_frame`].
+pub(super) unsafe fn stack_root() -> usize {
+    // SAFETY: as in `current_frame`; the list ends in null, and the interpreter frees no chunk that is in it.
+    unsafe {
+        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
+        let mut chunk = (*state).datastack_chunk;
+        while !chunk.is_null() && !(*chunk).previous.is_null() {
+            chunk = (*chunk).previous;
+        }
+        chunk as usize
+    }
+}
+
+/// Whether the running stack's latest chunk has this address in it. For the probe.
+///
+/// # Safety
+/// The GIL is held and the version is the one the layout was written for.
+pub(super) unsafe fn is_in_stack(address: usize) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
+        let chunk = (*state).datastack_chunk;
+        !chunk.is_null() && (chunk as usize..chunk as usize + (*chunk).size).contains(&address)
     }
 }
 

@@ -30,6 +30,7 @@ def called(check, a, /, b, *args, k, **kw):
     instance.second = b
     check('variables')
     check('caller')
+    check('stack')
     check('recursion')
     check('instance', instance)
     return inner
@@ -89,7 +90,7 @@ struct Findings {
 }
 
 /// How many checks [`PROBE`] makes.
-const CHECKS: usize = 14;
+const CHECKS: usize = 15;
 
 /// The name of the check that disagreed.
 fn run(py: Python<'_>) -> PyResult<Option<String>> {
@@ -134,6 +135,7 @@ fn agrees(name: &str, object: Option<&Bound<'_, PyAny>>, findings: &mut Findings
         ("recursion", None) => trusting(layout::recursion).0 == findings.depth + 1,
         ("variables", None) => variables_agree(),
         ("caller", None) => callers_agree(),
+        ("stack", None) => stack_agrees(),
         ("namespace", None) => namespace_agrees(),
         ("instruction", None) => instruction_agrees(findings),
         ("instance", Some(instance)) => instance_agrees(instance)?,
@@ -216,6 +218,14 @@ fn callers_agree() -> bool {
             }
         }
         true
+    }
+}
+
+/// The calling frame lies where the stack of its thread is.
+fn stack_agrees() -> bool {
+    // SAFETY: called from a Python function with the GIL held; the version is the one the layout was written for.
+    unsafe {
+        fast_frame().is_some_and(|frame| layout::is_in_stack(frame.id())) && trusting(super::stack::identity) != 0
     }
 }
 

@@ -1,6 +1,8 @@
-//! Running a program's code without the recorder's own frames below it.
+//! The stack of Python frames: which one runs, and running code without the recorder's own frames below it.
 //!
 //! Invariants:
+//! - Stacks that exist at a time have different identities. Nothing is asked of the program, or of greenlet, to tell them
+//!   apart.
 //! - The stack is cut only where the layout is trusted; else the code runs on top of its callers, which only shows in
 //!   the depth of the stack.
 //! - The callers' frames stay alive on the C stack and are joined again however the code ends.
@@ -10,6 +12,14 @@ use pyo3::prelude::*;
 use pyo3::types::{PyCode, PyDict, PyTuple};
 
 use super::layout;
+
+/// What tells the running stack from the others of the calling thread: greenlets have a stack each. 0 where that is not
+/// known. A stack that comes after another has ended may have its identity. Call it with the GIL held.
+#[inline]
+pub fn identity() -> usize {
+    // SAFETY: GIL held (caller).
+    if layout::trusted() { unsafe { layout::stack_root() } } else { 0 }
+}
 
 /// Runs `code` in `namespace` as a thread's first frame would.
 pub fn run_without_callers<'py>(

@@ -1,4 +1,5 @@
-//! One thread's recorder: its shadow stack, what the encoder knows of each variable, and its stream.
+//! One thread's recorder: its shadow stack, what the encoder knows of each variable, and its stream; [`stacks`] has those
+//! of its greenlets.
 //!
 //! Invariants:
 //! - The shadow stack mirrors the recorded frames of the thread. A frame is known by its address; events that arrive
@@ -34,6 +35,7 @@ mod globals;
 mod output;
 mod pause;
 mod samples;
+mod stacks;
 
 thread_local! {
     static RECORDER: RefCell<Option<Box<ThreadRecorder>>> = const { RefCell::new(None) };
@@ -75,6 +77,8 @@ pub struct ThreadRecorder {
     out: Vec<u8>,
     stack: Vec<ShadowFrame>,
     slots: Vec<SlotCache>,
+    /// The thread's other stacks.
+    stacks: stacks::Stacks,
     snapshotter: Snapshotter,
     decisions: NameDecisions,
     /// Frames the encoder has: the height of the stack when records were published last.
@@ -133,6 +137,7 @@ impl ThreadRecorder {
             out: Vec::with_capacity(4096),
             stack: Vec::new(),
             slots: Vec::new(),
+            stacks: stacks::Stacks::default(),
             snapshotter: Snapshotter::new(shared.limits, Arc::clone(&shared.types)),
             decisions: NameDecisions::default(),
             published_depth: 0,
@@ -148,26 +153,6 @@ impl ThreadRecorder {
         }
     }
 
-    /// Whether this frame is on the stack; then it is the top one afterwards.
-    fn bring_to_top(&mut self, frame: usize) -> bool {
-        if self.stack.last().is_some_and(|top| top.id == frame) {
-            return true;
-        }
-        self.unwind_to(frame)
-    }
-
-    #[cold]
-    fn unwind_to(&mut self, frame: usize) -> bool {
-        let Some(index) = self.stack.iter().rposition(|known| known.id == frame) else { return false };
-        while self.stack.len() > index + 1 {
-            // Frames that ended without an event.
-            self.out.put_u8(record::RETURN);
-            self.out.put_u8(tag::NONE);
-            self.pop();
-        }
-        true
-    }
-
     fn pop(&mut self) {
         if let Some(frame) = self.stack.pop() {
             if frame.activates {
@@ -180,6 +165,7 @@ impl ThreadRecorder {
     /// A frame starts or goes on.
     pub fn enter(&mut self, frame: Frame<'_>, code: &TracedCode, entry: &Entry<'_>) -> Result<(), Box<RecorderError>> {
         self.before_event();
+        self.follow_entry(frame);
         self.join_running_callers(frame)?;
         self.push_frame(frame, code, entry)?;
         self.publish();
@@ -303,7 +289,7 @@ impl ThreadRecorder {
     /// A line is about to run. `late` frames (already running when recording began) are entered first.
     pub fn step(&mut self, frame: Frame<'_>, code: &TracedCode, line: u32) -> Result<(), Box<RecorderError>> {
         self.before_event();
-        if !self.bring_to_top(frame.id()) {
+        if !self.bring_to_top(frame) {
             self.join_running_callers(frame)?;
             self.push_frame(frame, code, &Entry::Call)?;
             self.forget_counted(code);
@@ -341,7 +327,7 @@ impl ThreadRecorder {
     /// The frame is left (return, yield, unwind). Frames that are not on the stack are none of ours.
     pub fn leave(&mut self, frame: Frame<'_>, code: &TracedCode, value: Obj<'_>, raised: bool) {
         self.before_event();
-        if !self.bring_to_top(frame.id()) {
+        if !self.bring_to_top(frame) {
             self.forget_counted(code);
             self.publish();
             return;

@@ -8,6 +8,12 @@ use crate::pipeline::layout::{Put, record};
 use crate::runtime::entries::Entries;
 
 impl ThreadRecorder {
+    /// Calls of a sample are in progress where this frame runs.
+    pub fn runs_within_calls(&mut self, frame: Frame<'_>) -> bool {
+        self.follow_running(frame);
+        self.is_within_calls()
+    }
+
     /// Calls of a sample are in progress.
     pub fn is_within_calls(&self) -> bool {
         !self.is_void() && !self.stack.is_empty()
@@ -36,15 +42,17 @@ impl ThreadRecorder {
 
     /// Whether a frame that is entered is of a sample. One that starts and is on the stack was entered when the sample
     /// began with it.
-    pub fn enters_sample(&self, frame: Frame<'_>, entry: &Entry<'_>, entries: &Entries) -> bool {
+    pub fn enters_sample(&mut self, frame: Frame<'_>, entry: &Entry<'_>, entries: &Entries) -> bool {
+        self.follow_entry(frame);
         if !self.is_within_calls() {
             return entries.holds(frame);
         }
         !(matches!(entry, Entry::Call) && self.stack.last().is_some_and(|top| top.id == frame.id()))
     }
 
-    /// Whether this frame is on the stack.
-    pub fn has(&self, frame: Frame<'_>) -> bool {
+    /// Whether this running frame is on the stack.
+    pub fn has(&mut self, frame: Frame<'_>) -> bool {
+        self.follow_running(frame);
         !self.is_void() && self.stack.iter().rev().any(|known| known.id == frame.id())
     }
 }

@@ -42,6 +42,7 @@ pub fn record(sink: &Sink, stream: u8, put: impl FnOnce(&mut String) -> u8) {
         recorder.take_copies();
         let origin = match found {
             Some((frame, code)) => {
+                recorder.follow_running(frame);
                 let line = recorder.lines.line(frame, code);
                 Origin { stream, code, line, frame: frame.id() as u64 }
             }

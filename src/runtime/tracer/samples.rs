@@ -27,7 +27,7 @@ impl RuntimeTracer {
         let Some(traced) = decision.traced.as_deref().filter(|traced| traced.is_entry) else {
             return Ok(CallbackOutcome::DisableLocation);
         };
-        let within = || with_recorder(&self.shared, |recorder| recorder.is_within_calls());
+        let within = || with_recorder(&self.shared, |recorder| recorder.runs_within_calls(frame));
         if !self.shared.state.is_recording() || within() != Some(false) {
             return Ok(CallbackOutcome::Continue);
         }
@@ -81,7 +81,7 @@ impl RuntimeTracer {
     /// `ERR_TRACER_INSTALL_CONFLICT` if somebody freed the recorder's tool id.
     pub fn begin_request(&self, _py: Python<'_>, label: &str) -> RecorderResult<Option<u64>> {
         let (Some(entries), Some(frame)) = (&self.shared.entries, ffi::current_frame()) else { return Ok(None) };
-        let within = || with_recorder(&self.shared, |recorder| recorder.is_within_calls());
+        let within = || with_recorder(&self.shared, |recorder| recorder.runs_within_calls(frame));
         if !entries.samples_requests() || !self.shared.state.is_recording() || within() != Some(false) {
             return Ok(None);
         }
