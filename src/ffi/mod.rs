@@ -11,6 +11,7 @@
 //! | `guards` | proofs that a value did not change |
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
+//! | `joined` | instructions that the interpreter had joined, joined again |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
 //! | `stream`, `retype`, `readline` | watching the program's own streams |
 //! | `relay`, `read_back`, `direct` | output that bypasses these streams |
@@ -39,6 +40,7 @@ mod disposition;
 pub mod entries;
 pub mod frame;
 pub mod guards;
+pub mod joined;
 pub mod layout;
 pub mod monitoring;
 pub mod numpy;

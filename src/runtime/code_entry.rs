@@ -113,6 +113,7 @@ pub struct GlobalSlot {
 impl CodeEntry {
     /// Called by the interpreter when the code object dies.
     pub fn code_object_is_gone(&self) {
+        super::joins::forget(self.code);
         let traced = self.traced.as_deref().map(|traced| &traced.instrumented);
         let instrumented = traced.or(self.gatekeeper.as_ref().map(|gatekeeper| &gatekeeper.instrumented));
         if instrumented.is_some_and(|it| it.load(Ordering::Relaxed) != NOT_INSTRUMENTED) {

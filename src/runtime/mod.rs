@@ -9,6 +9,7 @@ pub mod code_entry;
 pub mod entries;
 pub mod inject;
 pub mod io_capture;
+pub mod joins;
 pub mod namespace;
 pub mod overhead;
 pub mod slots;

@@ -26,6 +26,7 @@ use crate::runtime::activation::ActivationGate;
 use crate::runtime::entries::Entries;
 use crate::runtime::inject::{Injection, Stage};
 use crate::runtime::io_capture::Capture;
+use crate::runtime::joins;
 use crate::runtime::overhead::Overhead;
 use crate::runtime::thread::{release_recorder, with_recorder};
 use crate::runtime::tracer::RuntimeTracer;
@@ -127,6 +128,9 @@ pub fn start(py: Python<'_>, mut options: StartOptions) -> RecorderResult<()> {
     // The thread that starts the recording is stream 0, whoever else is busy.
     with_recorder(tracer.shared(), |_| ());
     logging::set_trace_id(Some(&out_dir.to_string_lossy()));
+    if matches!(policy.sampling.mode, SamplingMode::Windows | SamplingMode::Budget) {
+        joins::watch(py);
+    }
     if let Err(error) = install::install_tracer(py, Arc::clone(&tracer) as Arc<dyn crate::monitoring::Tracer>) {
         discard(py, &tracer);
         return Err(error);
@@ -365,6 +369,7 @@ impl Waiting {
 fn finish(py: Python<'_>, session: &Session, exit_code: Option<i64>, waiting: Waiting) -> RecorderResult<()> {
     let shared = session.tracer.shared();
     let uninstalled = install::uninstall_tracer(py).map(drop);
+    joins::end();
     let failed = shared.state.failure().is_some();
     shared.state.end();
     session.tracer.close_calling_thread();

@@ -1,7 +1,7 @@
 //! The thread that switches recording on and off as sampling decides: windows of time, or bursts within a budget.
 //!
 //! Invariants:
-//! - It takes the GIL only to switch; it waits without it. It is no worker of the pipeline: nothing waits for it but the
+//! - It takes the GIL only to switch, and to undo what events have left behind; it waits without it. It is no worker of the pipeline: nothing waits for it but the
 //!   end of the session, for a moment and without the GIL.
 //! - Between samples no event is on. What the program, or somebody outside, pauses stays paused.
 //! - Its own processor time counts as a cost of recording, as that of the workers does.
@@ -18,6 +18,7 @@ use crate::logging;
 use crate::pipeline::supervisor::Worker;
 use crate::pipeline::worker_time;
 use crate::policy::model::{EventsSection, SamplingMode, SamplingSection};
+use crate::runtime::joins;
 use crate::runtime::tracer::RuntimeTracer;
 use crate::sampling::budget::{Budget, Depth, Plan};
 use crate::sampling::generator::fresh_seed;
@@ -26,6 +27,9 @@ use crate::sampling::windows::Windows;
 
 /// How often a burst is looked at for what it has cost.
 const LOOK: Duration = Duration::from_millis(5);
+
+/// When, after a sample, functions are looked at that run again since: at first those that run all the time.
+const SETTLED: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(300)];
 
 /// How long the end of a session waits for this thread.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -142,12 +146,27 @@ impl Job {
         self.switch(|py| self.control.close_sample(py, &self.tracer))
     }
 
+    /// Waits between two samples. What the interpreter has left undone after the last one is undone meanwhile.
+    fn rest(&self, time: Duration) -> Result<(), Over> {
+        let begin = Instant::now();
+        for moment in SETTLED {
+            if time > moment {
+                self.wait(moment.saturating_sub(begin.elapsed()))?;
+                self.switch(|py| {
+                    joins::restore(py);
+                    Ok(())
+                })?;
+            }
+        }
+        self.wait(time.saturating_sub(begin.elapsed()))
+    }
+
     fn windows(&self) -> Result<(), Over> {
         let SamplingSection { on, every, jitter, .. } = self.policy;
         let windows = Windows::new(on, every, jitter.fraction(), self.log.seed);
         let probability = windows.probability();
         for window in windows {
-            self.wait(window.wait)?;
+            self.rest(window.wait)?;
             self.open(json!({
                 "number": self.log.sample(), "mode": self.log.mode, "seed": self.log.seed, "probability": probability,
                 "why": "a window of time",
@@ -170,7 +189,7 @@ impl Job {
         loop {
             let plan = budget.plan();
             if open.is_none() {
-                self.wait(plan.rest)?;
+                self.rest(plan.rest)?;
                 self.tracer.record_lines(plan.depth == Depth::Lines);
                 self.open(self.burst_json(plan))?;
                 open = Some(plan.depth);

@@ -1,4 +1,5 @@
-"""Puts this directory on the search path, so that tests import `oracle` and `support`, and offers `--frame-access`."""
+"""Puts this directory on the search path, so that tests import `oracle` and `support`, and offers `--frame-access` and
+`--requests`."""
 
 from __future__ import annotations
 
@@ -17,6 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=("private", "public"),
         default="private",
         help="how recordings read frames: by the layout of the interpreter (default) or its public API",
+    )
+    parser.addoption(
+        "--requests",
+        type=int,
+        help="how many requests each server gets under each way of sampling; a few hundred if it is not said",
     )
 
 

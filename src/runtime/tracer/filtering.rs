@@ -122,6 +122,7 @@ fn decide_with<'a>(
     let gatekeeper = (traced.is_none() && shared.gate.is_activated_by(&path)).then(Gatekeeper::default);
     let entry = CodeEntry { generation: shared.generation, code: code.id(), traced: traced.map(Box::new), gatekeeper };
     ffi::remember_code_entry(code, shared.code_slot, Arc::new(entry));
+    crate::runtime::joins::seen(code.id());
     known_entry(shared, code)
         .ok_or_else(|| Box::new(crate::bug!(FrameIntrospectionFailed, "a code object takes no extra data")))
 }

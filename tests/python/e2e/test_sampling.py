@@ -146,3 +146,43 @@ def test_what_is_wrong_with_a_sampling_policy_is_said(record: Record, write: Wri
     ]:
         outcome = record(program, env=policy(**settings))
         assert outcome.status == 1 and message in outcome.stderr, (settings, outcome.stderr)
+
+
+def test_between_samples_functions_are_as_the_interpreter_had_made_them(record: Record, write: Write) -> None:
+    program = write(
+        """
+        import time
+
+        def move(n):
+            a = n
+            b = a
+            c = b
+            return a, b, c
+
+        def instructions():
+            return bytes(move.__code__._co_code_adaptive[2::2])
+
+        fresh = instructions()
+        end = time.monotonic() + 3
+        changed = again = 0
+        while time.monotonic() < end:
+            assert move(3) == (3, 3, 3)
+            if instructions() != fresh:
+                changed += again == changed
+            else:
+                again += again < changed
+            time.sleep(0.0003)
+        print(changed > 1, changed - again <= 1)
+        """
+    )
+    outcome = record(program, env=policy(mode="windows", on="20ms", every="500ms", jitter='"0%"'))
+    assert outcome.stdout == "True True\n", (outcome.stdout, outcome.stderr)
+    traces = samples(outcome.directory)
+    calls = [trace for trace in traces if len(trace.main.calls_of("move")) > 2]
+    assert len(calls) > 1
+    for trace in calls:
+        lines = [step.line for step in trace.main.steps]
+        counts = [lines.count(line) for line in (5, 6, 7, 8)]
+        # All but the first and the last call are whole: no line is lost with an instruction that two lines share.
+        assert min(counts) > 2
+        assert max(counts) - min(counts) <= 1

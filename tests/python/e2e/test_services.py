@@ -6,17 +6,14 @@ import os
 import re
 import signal
 import sys
-import textwrap
 import time
 from collections import Counter
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.reading import Trace
-from support.recording import Recording
 from support.service import Service
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="servers that fork")
@@ -60,6 +57,24 @@ application = Starlette(routes=routes)
 application.add_middleware(CodeTracerASGIMiddleware)
 """
 
+FASTAPI = """\
+from codetracer_python_recorder.middleware import CodeTracerASGIMiddleware
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+
+application = FastAPI()
+application.add_middleware(CodeTracerASGIMiddleware)
+
+async def answer(number: int):
+    return PlainTextResponse(handle(f"/r{number}"))
+
+def answer_in_a_thread(name: str):
+    return PlainTextResponse(handle(f"/{name}"))
+
+application.get("/r{number:int}")(answer)
+application.get("/{name}")(answer_in_a_thread)
+"""
+
 FLASK = """\
 from codetracer_python_recorder.middleware import CodeTracerWSGIMiddleware
 from flask import Flask, request
@@ -99,10 +114,11 @@ SERVERS = {
     "gunicorn sync": (WSGI, [*GUNICORN, "app"]),
     "gunicorn gthread": (WSGI, [*GUNICORN, "--worker-class", "gthread", "--threads", "3", "app"]),
     "uvicorn with starlette": (STARLETTE, ["-m", "uvicorn", "--port", "0", "app:application"]),
+    "uvicorn with fastapi": (FASTAPI, ["-m", "uvicorn", "--port", "0", "app:application"]),
     "flask": (FLASK, ["-m", "flask", "--app", "app:application", "run", "--port", "0", "--without-threads"]),
     "django": (DJANGO, [*GUNICORN, "--worker-class", "gthread", "--threads", "2", "app"]),
 }
-DIES_OF_SIGTERM = {"flask", "uvicorn with starlette"}
+DIES_OF_SIGTERM = {"flask", "uvicorn with starlette", "uvicorn with fastapi"}
 """After its own ending, or without one, the server lets the signal do what it does by default."""
 
 
@@ -118,7 +134,10 @@ def end_of(name: str) -> int:
 
 def handled(service: Service) -> Counter[str]:
     """How often each path was handled, by the recorded arguments."""
-    found = (re.search(r"/[a-z0-9]+", text) for text in service.arguments("handle", "path"))
+    parts = [Trace(part) for directory in service.directories() for part in directory.glob("parts/*")]
+    sampled = [call for part in parts for thread in part.threads for call in thread.calls_of("handle")]
+    texts = service.arguments("handle", "path") + [str(dict(call.args)["path"]) for call in sampled]
+    found = (re.search(r"/[a-z0-9]+", text) for text in texts)
     return Counter(match[0] for match in found if match and match[0] != "/ready")
 
 
@@ -151,34 +170,40 @@ def test_every_request_is_answered_and_recorded(tmp_path: Path, name: str, polic
     assert "Traceback" not in service.log.read_text()
 
 
-WINDOWS = 'sampling.mode=windows;sampling.on="50ms";sampling.every="500ms"'
-ALWAYS_ON = {
-    "windows": WINDOWS,
-    "requests": 'sampling.mode=entries;sampling.entries=middleware;sampling.rate="2%"',
+SAMPLED = {
+    "windows": 'sampling.mode=windows;sampling.on="50ms";sampling.every="500ms"',
+    "requests": 'sampling.mode=entries;sampling.entries=middleware;sampling.rate="RATE"',
     "budget": "sampling.mode=budget",
+}
+ALWAYS_ON = {
+    **SAMPLED,
     "flight recorder": "ring.storage=memory;ring.max_bytes=4MiB;ring.keep_at_exit=false;triggers.server_errors=true",
 }
 
 
+def always_on(mode: str, rate: str) -> str:
+    """The policy; of requests `rate` are sampled."""
+    return ALWAYS_ON[mode].replace("RATE", rate)
+
+
 def sampled(service: Service) -> list[dict[str, Any]]:
-    """What the metadata of each part say of its sample; reading the parts checks that each is a whole trace."""
-    parts = [part for directory in service.directories() for part in sorted(directory.glob("parts/*"))]
-    abouts = [Trace(part).metadata["part"] for part in parts]
-    return [sample for about in abouts for sample in about.get("samples") or [about["sample"]]]
+    """What the metadata of each part say of its samples, and in which recording; reading checks each part."""
+    found = []
+    for directory in service.directories():
+        for part in sorted(directory.glob("parts/*")):
+            about = Trace(part).metadata["part"]
+            samples = about.get("samples") or [about["sample"]]
+            found += [sample | {"in": str(directory)} for sample in samples]
+    return found
 
 
-@pytest.mark.parametrize("mode", ALWAYS_ON)
-def test_thousands_of_requests_are_answered_whatever_is_sampled(tmp_path: Path, mode: str) -> None:
-    requests = 10_000 if mode == "flight recorder" else 2_500
-    name = "gunicorn gthread"
-    paths = [f"/r{number}" for number in range(requests)]
-    with serve(tmp_path, name, policy=ALWAYS_ON[mode]) as service:
-        answers = service.hammer(paths)
-        assert service.terminate() == end_of(name), service.log.read_text()
+def check_nobody_noticed(service: Service, mode: str, paths: list[str], answers: list[tuple[int, str]]) -> None:
+    """All are answered as without the recorder, each has its line, and what was sampled is whole and where it says."""
+    log = service.log.read_text()
     assert answers == [(200, f"{path} 10") for path in paths]
     assert answered(service) == Counter(paths), "one line in a manifest for each"
-    assert "Traceback" not in service.log.read_text()
-    assert not [line for line in service.log.read_text().splitlines() if '"level":"ERROR"' in line]
+    assert "Traceback" not in log
+    assert not [line for line in log.splitlines() if '"level":"ERROR"' in line]
     if mode == "flight recorder":
         assert not list(service.out.glob("**/dumps/*")), "nothing went wrong"
         return
@@ -186,9 +211,26 @@ def test_thousands_of_requests_are_answered_whatever_is_sampled(tmp_path: Path, 
     assert samples, "some of it was recorded"
     if mode == "requests":
         spans = [span for span in service.spans() if "sample" in span]
-        recorded = Counter(sample["entry"] for sample in samples)
-        assert recorded == Counter(span["label"] for span in spans), "what was to be sampled is there"
-        assert 0.3 < len(samples) / (requests * 0.02) < 3
+        recorded = {(sample["in"], sample["number"]): sample["entry"] for sample in samples}
+        assert len(recorded) == len(samples) == len(spans), "what was to be sampled is there"
+        assert recorded == {(span["trace"], span["sample"]): span["label"] for span in spans}, "and found by its line"
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("mode", ALWAYS_ON)
+@pytest.mark.parametrize("name", SERVERS)
+def test_many_requests_are_answered_whatever_is_sampled(
+    tmp_path: Path, name: str, mode: str, pytestconfig: pytest.Config
+) -> None:
+    requests = pytestconfig.getoption("--requests") or (2_500 if name == "gunicorn gthread" else 400)
+    paths = [f"/r{number}" for number in range(requests)]
+    rate = 0.02 if requests >= 1_000 else 0.1
+    with serve(tmp_path, name, policy=always_on(mode, f"{rate:.0%}")) as service:
+        answers = service.hammer(paths)
+        assert service.terminate() == end_of(name), service.log.read_text()
+    check_nobody_noticed(service, mode, paths, answers)
+    if mode == "requests":
+        assert 0.3 < len(sampled(service)) / (requests * rate) < 3
 
 
 def test_a_slow_request_is_dumped_by_the_worker_that_served_it(tmp_path: Path) -> None:
@@ -236,14 +278,33 @@ def test_workers_that_are_replaced_after_some_requests_complete_their_traces(tmp
     check_all_are_there(service, paths, answers)
 
 
-@pytest.mark.parametrize("name", ["gunicorn gthread", "uvicorn with starlette"])
-def test_a_request_in_flight_is_answered_before_the_server_ends(tmp_path: Path, name: str) -> None:
-    with serve(tmp_path, name) as service, ThreadPoolExecutor(1) as pool:
+@pytest.mark.parametrize("mode", ALWAYS_ON)
+def test_workers_are_replaced_in_the_middle_of_sampling(tmp_path: Path, mode: str) -> None:
+    paths = [f"/r{number}" for number in range(400)]
+    options = ["--max-requests", "50", "--graceful-timeout", "60"]
+    with serve(tmp_path, "gunicorn gthread", *options, policy=always_on(mode, "20%")) as service:
+        answers = service.get_all(paths, 2)
+        assert service.terminate() == 0
+    assert len(service.directories()) >= 1 + 400 // 100
+    check_nobody_noticed(service, mode, paths, answers)
+
+
+@pytest.mark.parametrize("mode", [None, *ALWAYS_ON])
+@pytest.mark.parametrize("name", ["gunicorn gthread", "uvicorn with starlette", "uvicorn with fastapi"])
+def test_a_request_in_flight_is_answered_before_the_server_ends(tmp_path: Path, name: str, mode: str | None) -> None:
+    policy = "full" if mode is None else always_on(mode, "100%")
+    with serve(tmp_path, name, policy=policy) as service, ThreadPoolExecutor(1) as pool:
         request = pool.submit(service.get, "/slow")
         time.sleep(0.4)
         assert service.terminate() == end_of(name)
         answer = request.result()
-    check_all_are_there(service, ["/slow"], [answer])
+    if mode is None:
+        check_all_are_there(service, ["/slow"], [answer])
+    else:
+        check_nobody_noticed(service, mode, ["/slow"], [answer])
+    # The others handle it in a thread, which is not of the sample.
+    if mode is None or (mode == "requests" and name == "gunicorn gthread"):
+        assert handled(service)["/slow"] == 1, "in flight when the server was told to end, and recorded whole"
 
 
 def test_a_worker_that_is_killed_leaves_the_others_their_traces(tmp_path: Path) -> None:
@@ -258,36 +319,3 @@ def test_a_worker_that_is_killed_leaves_the_others_their_traces(tmp_path: Path) 
         answers += service.get_all(more)
         assert service.terminate() == 0
     check_all_are_there(service, paths + more, answers)
-
-
-def test_workers_of_concurrent_futures_record_every_task(
-    write: Callable[..., Path], record: Callable[..., Recording]
-) -> None:
-    script = write(
-        textwrap.dedent(
-            """\
-            import multiprocessing
-            from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-
-            def task(number):
-                return number * number
-
-            def main():
-                fork = multiprocessing.get_context("fork")
-                with ProcessPoolExecutor(2, mp_context=fork, max_tasks_per_child=None) as pool:
-                    done = as_completed([pool.submit(task, number) for number in range(60)])
-                    print(sum(future.result() for future in done))
-                with ThreadPoolExecutor(3) as pool:
-                    print(sum(pool.map(task, range(60, 100))))
-
-            main()
-            """
-        )
-    )
-    recorded = record(script, options=["--propagate-script-exit"])
-    squares = [number * number for number in range(100)]
-    assert (recorded.stdout, recorded.status) == (f"{sum(squares[:60])}\n{sum(squares[60:])}\n", 0)
-    directories = [recorded.directory, *recorded.directory.glob("processes/*")]
-    calls = [call for directory in directories for thread in Trace(directory).threads for call in thread.calls]
-    numbers = [int(dict(call.args)["number"][1], 16) for call in calls if call.name == "task"]
-    assert sorted(numbers) == list(range(100))
