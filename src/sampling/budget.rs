@@ -22,7 +22,7 @@ const PER_BURST: f64 = 12.0;
 
 /// The share of the budget that is planned for; the rest is for what cannot be measured, such as the instructions that
 /// the interpreter changes when events go on and off.
-const PLANNED: f64 = 0.8;
+const PLANNED: f64 = 0.7;
 
 /// Shorter bursts hold too little to be of use, and going on and off would be most of their cost.
 const SHORTEST: Duration = Duration::from_millis(5);
