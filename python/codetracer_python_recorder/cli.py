@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             uncaught = error
         status = runner.report(uncaught)
         recorder_failed = isinstance(uncaught, RecorderError)
-        interrupt = uncaught if type(uncaught) is KeyboardInterrupt and not guest else None
+        interrupt = uncaught if runner.is_interrupt(uncaught) and not guest else None
         # The exception's frames lead back to this one: let go, or the program's objects outlive their time.
         uncaught = None
         if not guest:

@@ -13,10 +13,12 @@ too.
 from __future__ import annotations
 
 import builtins
+
+# Importing names from it would import `warnings`, too, from 3.14 on.
+import importlib.machinery as machinery
 import os
 import runpy
 import sys
-from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from importlib.util import MAGIC_NUMBER
 
 from .codetracer_python_recorder import call_detached, run_detached
@@ -35,6 +37,7 @@ FRAMEWORK = "framework"
 # What a shell shows for a process that SIGINT ended.
 INTERRUPTED = 130
 
+_NOT_UTF_8 = "Non-UTF-8 code starting with"
 _COMMAND_FILE = "<string>"
 _RECORDER_DIRECTORY = os.path.dirname(__file__) + os.sep
 
@@ -210,11 +213,11 @@ def _fresh_main(target: Target) -> ModuleType:
         namespace["__annotations__"] = {}
     namespace["__builtins__"] = builtins
     if target.filename is not None and not target.container:
-        namespace["__loader__"] = SourceFileLoader("__main__", target.filename)
+        namespace["__loader__"] = machinery.SourceFileLoader("__main__", target.filename)
         namespace["__file__"] = target.filename
         namespace["__cached__"] = None
     else:
-        namespace["__loader__"] = BuiltinImporter
+        namespace["__loader__"] = machinery.BuiltinImporter
     return module
 
 
@@ -227,7 +230,7 @@ def _load_script(filename: str, namespace: dict[str, object]) -> CodeType:
         _write_stderr(f"{sys.executable}: can't open file {filename!r}: {reason}\n")
         raise SystemExit(2) from None
     if filename.endswith(".pyc") or source.startswith(MAGIC_NUMBER):
-        loader = SourcelessFileLoader("__main__", filename)
+        loader = machinery.SourcelessFileLoader("__main__", filename)
         namespace["__loader__"] = loader
         code = loader.get_code("__main__")
         assert code is not None
@@ -244,6 +247,23 @@ def _compile_script(source: bytes, filename: str) -> CodeType:
         before, _, _ = source.partition(b"\0")
         *lines, text = before.decode("utf-8", "replace").split("\n")
         raise SyntaxError("source code cannot contain null bytes", (filename, len(lines) + 1, None, text + "\n"))
+    if sys.version_info < (3, 14):
+        _refuse_undeclared(source, filename)
+    try:
+        return compile(source, filename, "exec", dont_inherit=True)
+    except SyntaxError as error:
+        unknown = "unknown encoding: "
+        if sys.version_info >= (3, 14):
+            if error.msg.startswith(_NOT_UTF_8) and source.count(b"\n") < 2 and source.lstrip().startswith(b"#"):
+                return compile(b"", filename, "exec", dont_inherit=True)  # a lone comment is never looked at
+            _tell_as_of_a_file(error, source, filename)
+        elif error.msg.startswith(unknown):
+            raise SyntaxError("encoding problem: " + error.msg.removeprefix(unknown)) from None
+        raise
+
+
+def _refuse_undeclared(source: bytes, filename: str) -> None:
+    """Raises what CPython before 3.14 does for bytes that are not UTF-8 where no encoding is declared."""
     try:
         source.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -253,13 +273,26 @@ def _compile_script(source: bytes, filename: str) -> CodeType:
                 f"Non-UTF-8 code starting with '\\x{byte:02x}' in file {filename} on line {line}, "
                 "but no encoding declared; see https://peps.python.org/pep-0263/ for details"
             ) from None
-    try:
-        return compile(source, filename, "exec", dont_inherit=True)
-    except SyntaxError as error:
-        unknown = "unknown encoding: "
-        if not error.msg.startswith(unknown):
-            raise
-        raise SyntaxError("encoding problem: " + error.msg.removeprefix(unknown)) from None
+
+
+def _tell_as_of_a_file(error: SyntaxError, source: bytes, filename: str) -> None:
+    """Gives an error of CPython 3.14 for bytes that are not UTF-8 the words it has when it reads the file itself."""
+    line = error.lineno
+    if line is None or not error.msg.startswith(_NOT_UTF_8):
+        return
+    *_, text = source.split(b"\n", line)[:line]
+    if source.startswith(b"\xef\xbb\xbf") or _declares_encoding(source):
+        try:
+            text.decode("utf-8")
+        except UnicodeDecodeError as wrong:
+            place = (filename, line, 0, text.decode("utf-8", "replace") + "\n", line, -1)
+            error.__init__(f"(unicode error) {wrong}", place)  # type: ignore[misc]
+        return
+    first = source.partition(b"\n")[0].strip()
+    # The file's reader has not counted the second line yet when it looks at it for an encoding.
+    shown = 1 if line == 2 and first and not first.startswith(b"#") else line
+    words = error.msg.replace(f" on line {line},", f" in file {filename} on line {shown},")
+    error.__init__(words, (filename, shown, error.offset, error.text, shown, error.end_offset))  # type: ignore[misc]
 
 
 def _declares_encoding(source: bytes) -> bool:
@@ -318,7 +351,9 @@ def _as_process_status(code: int) -> int:
 
 
 def _show_leftover(error: BaseException) -> None:
-    """CPython leaves an error of reading or printing an exit code pending, and shows it a moment later."""
+    """CPython before 3.14 leaves an error of reading or printing an exit code pending, and shows it a moment later."""
+    if sys.version_info >= (3, 14):
+        return
     if getattr(sys.stderr, "closed", False):
         return
     if sys.version_info >= (3, 13):
@@ -361,8 +396,14 @@ def _call_excepthook(kind: type[BaseException], error: BaseException, traceback:
 
 
 def _status_of(error: BaseException) -> int:
-    """Exactly `KeyboardInterrupt` ends a process by SIGINT; its subclasses are exceptions like any other."""
-    return INTERRUPTED if type(error) is KeyboardInterrupt else 1
+    return INTERRUPTED if is_interrupt(error) else 1
+
+
+def is_interrupt(error: BaseException | None) -> bool:
+    """Tells whether what was not caught ends a process by SIGINT. Before 3.14 a subclass does not."""
+    if sys.version_info >= (3, 14):
+        return isinstance(error, KeyboardInterrupt)
+    return type(error) is KeyboardInterrupt
 
 
 def _write_stderr(text: str) -> None:

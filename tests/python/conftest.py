@@ -35,7 +35,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--frame-access") == "public":
+    from support.running import LAYOUT_KNOWN
+
+    if config.getoption("--frame-access") == "public" or not LAYOUT_KNOWN:
         beyond = [item for item in items if item.get_closest_marker("private_layout")]
         items[:] = [item for item in items if item not in beyond]
         config.hook.pytest_deselected(items=beyond)

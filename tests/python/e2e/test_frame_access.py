@@ -12,7 +12,7 @@ from oracle.model import Stream
 from support.compare import EVERYTHING, assert_same
 from support.programs import COMPARED
 from support.recording import Recording
-from support.running import python, run_oracle
+from support.running import LAYOUT_KNOWN, python, run_oracle
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
@@ -52,6 +52,7 @@ def reasons(record: Record, tmp_path: Path, **env: str) -> tuple[Recording, list
     return recorded, [json.dumps(json.loads(line)) for line in lines]
 
 
+@pytest.mark.private_layout
 @pytest.mark.parametrize("check", CHECKS)
 def test_a_layout_that_reads_otherwise_than_the_public_api_is_not_used(
     check: str, record: Record, expected: list[Stream], tmp_path: Path
@@ -64,7 +65,10 @@ def test_a_layout_that_reads_otherwise_than_the_public_api_is_not_used(
 
 def test_the_layout_of_this_interpreter_is_the_one_that_is_used(record: Record, tmp_path: Path) -> None:
     _, said = reasons(record, tmp_path, CODETRACER_FRAME_ACCESS="private")
-    assert said == []
+    if LAYOUT_KNOWN:
+        assert said == []
+    else:
+        assert len(said) == 1 and "the frame layout of this interpreter version is not known" in said[0]
 
 
 def test_the_public_api_can_be_asked_for(record: Record, tmp_path: Path) -> None:
@@ -110,11 +114,11 @@ def test_the_public_api_leaves_four_frames_below_the_program_and_makes_dicts_and
         )
     ]
     plain, private, public = outputs
-    assert private == plain
+    assert private == (plain if LAYOUT_KNOWN else public)
     assert plain[0] == "0"
     assert [int(plain[2]) - int(public[2]), public[0], public[1]] == [4, "4", "True"]
-    # From 3.13 on, the dict of an instance that still has its values itself is not among what it refers to.
-    made = str(sys.version_info < (3, 13))
+    # On 3.13 the dict of an instance that still has its values itself is not among what it refers to.
+    made = str(sys.version_info[:2] != (3, 13))
     assert (plain[3], public[3], public[4]) == ("False", made, plain[4])
 
 

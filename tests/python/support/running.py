@@ -17,6 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TIMEOUT = 120.0
 """Seconds after which a child is hanging, on the slowest machine."""
 
+LAYOUT_KNOWN = sys.version_info < (3, 14)
+"""Whether the recorder knows how this interpreter lays out its frames; else it reads them through the public API."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -46,6 +46,8 @@ SCRIPTS = {
     "null byte": b"x = 1\0\n",
     "not utf-8": b"x = 1\ny = '\xe9'\n",
     "not utf-8 in a comment": b"# \xff\n",
+    "not utf-8 in the second line": b"# a comment\ny = '\xe9'\n",
+    "not utf-8 in a later line": b"x = 1\n\nif x:\n    y = '\xe9 and more'\n",
     "latin-1 cookie": b"# -*- coding: latin-1 -*-\nprint(ascii('\xe9'))\n",
     "byte order mark": b"\xef\xbb\xbfprint('bom')\n",
     "crlf": b"print(1)\r\nprint(2)\r\n",
