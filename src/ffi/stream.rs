@@ -18,9 +18,14 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::{PyType, PyTypeMethods};
 
-use super::object::{Kind, Obj};
+use super::object::Obj;
 use super::retype;
-use crate::runtime::io_capture::observe;
+use crate::pipeline::layout::output;
+
+mod open;
+mod report;
+
+use report::report;
 
 /// What goes through a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +34,7 @@ pub enum Layer {
     Text,
     /// The buffer below: only what does not come from the text layer is reported.
     Bytes,
-    /// The file below that: nothing is reported.
+    /// The file below that: only what comes from neither is reported, where it goes past what would see it.
     File,
 }
 
@@ -57,6 +62,10 @@ struct Watched {
     /// The descriptor whose catcher it writes past, 0 for none.
     direct: i32,
     methods: [*mut PyObject; METHODS.len()],
+    /// The C function behind `write`, where it is one that takes the object and one argument.
+    write: Option<ffi::PyCFunction>,
+    /// The file below a text stream, null if that is not known.
+    file: *mut PyObject,
 }
 
 #[derive(Default)]
@@ -65,8 +74,15 @@ struct Table(Vec<Watched>);
 static TABLE: AtomicPtr<Table> = AtomicPtr::new(ptr::null_mut());
 
 thread_local! {
-    /// The text stream whose method this thread is in, as an address; 0 outside.
-    static INSIDE: Cell<usize> = const { Cell::new(0) };
+    /// The stream whose method this thread is in.
+    static INSIDE: Cell<Inside> = const { Cell::new(Inside { object: ptr::null_mut(), file: ptr::null_mut() }) };
+}
+
+/// A stream (text, or else a buffer) and the file below it (null: not known); nulls outside of all.
+#[derive(Clone, Copy)]
+struct Inside {
+    object: *mut PyObject,
+    file: *mut PyObject,
 }
 
 /// What a call needs to know of a watched stream.
@@ -77,6 +93,8 @@ struct Found {
     layer: Layer,
     native: bool,
     direct: i32,
+    write: Option<ffi::PyCFunction>,
+    file: *mut PyObject,
 }
 
 fn find(object: *mut PyObject, index: usize) -> Option<Found> {
@@ -91,6 +109,8 @@ fn find(object: *mut PyObject, index: usize) -> Option<Found> {
         layer: watched.layer,
         native: watched.native,
         direct: watched.direct,
+        write: if METHODS[index].1 == Act::Write { watched.write } else { None },
+        file: watched.file,
     })
 }
 
@@ -123,7 +143,12 @@ pub fn watch(object: &Bound<'_, PyAny>, stream: u8, layer: Layer) -> PyResult<()
         layer,
         native,
         direct: 0,
+        write: function_of(methods[WRITE]),
         methods,
+        file: match layer {
+            Layer::Text => open::file_below(object, &original).map_or(ptr::null_mut(), Bound::into_ptr),
+            Layer::Bytes | Layer::File => ptr::null_mut(),
+        },
     };
     if let Err(error) = retype::set_type(object, &original, &ours) {
         release(entry);
@@ -139,7 +164,7 @@ pub fn watch(object: &Bound<'_, PyAny>, stream: u8, layer: Layer) -> PyResult<()
 /// The object cannot be watched.
 #[cfg(target_os = "linux")]
 pub fn write_directly(file: &Bound<'_, PyAny>, descriptor: i32) -> PyResult<()> {
-    watch(file, 0, Layer::File)?;
+    watch(file, if descriptor == 1 { output::STDOUT } else { output::STDERR }, Layer::File)?;
     with_table(|table| {
         if let Some(watched) = table.0.iter_mut().find(|watched| ptr::eq(watched.object, file.as_ptr())) {
             watched.direct = descriptor;
@@ -204,7 +229,9 @@ fn with_table(change: impl FnOnce(&mut Table)) {
 fn release(watched: Watched) {
     // SAFETY: the entry owned these references; the GIL is held.
     unsafe {
-        for reference in [watched.object, watched.original, watched.ours].into_iter().chain(watched.methods) {
+        for reference in
+            [watched.object, watched.original, watched.ours, watched.file].into_iter().chain(watched.methods)
+        {
             ffi::Py_XDECREF(reference);
         }
     }
@@ -224,7 +251,20 @@ fn fill<'py>(ours: &Bound<'py, PyType>, original: &Bound<'py, PyType>) -> PyResu
         };
         ours.setattr(name_of(definition), descriptor)?;
     }
-    Ok(())
+    open::answer_quickly(ours, original)
+}
+
+/// The C function of a method that takes the object and one argument.
+fn function_of(method: *mut PyObject) -> Option<ffi::PyCFunction> {
+    // SAFETY: null or a live object, used as a method descriptor only if it is exactly one; its definition is static. The
+    // flags say which function it is.
+    unsafe {
+        if method.is_null() || !ptr::eq(ffi::Py_TYPE(method), &raw const ffi::PyMethodDescr_Type) {
+            return None;
+        }
+        let definition = (*method.cast::<ffi::PyMethodDescrObject>()).d_method;
+        ((*definition).ml_flags == ffi::METH_O).then(|| (*definition).ml_meth.PyCFunction)
+    }
 }
 
 /// The method that the object's own type has under this name: a new reference, or null with an exception set.
@@ -297,6 +337,12 @@ unsafe fn call(
             return result;
         }
         let _ = index;
+        if let Some(write) = found.write
+            && count == 1
+            && names.is_null()
+        {
+            return write(object, *args);
+        }
         forward(found.method, object, args, count, names)
     }
 }
@@ -318,101 +364,34 @@ unsafe fn entry<const INDEX: usize>(
             ffi::Py_DECREF(method);
             return result;
         };
-        let outer = INSIDE.get();
-        let reported = match found.layer {
-            // A class of the program may reach itself again; C code of a stream does not, so that must be a signal
-            // handler or the like.
-            Layer::Text => found.native || outer != object as usize,
-            Layer::Bytes => outer == 0,
-            Layer::File => false,
-        };
-        if found.layer == Layer::Text {
-            INSIDE.set(object as usize);
-        }
-        // The table may go while the method runs.
-        ffi::Py_INCREF(found.method);
-        let result = call(INDEX, &found, object, args, count, names);
-        ffi::Py_DECREF(found.method);
-        INSIDE.set(outer);
+        let (reported, result) = INSIDE.with(|inside| {
+            let outer = inside.get();
+            let reported = match found.layer {
+                // A class of the program may reach itself again; C code of a stream does not, so that must be a signal
+                // handler or the like.
+                Layer::Text => found.native || outer.object != object,
+                Layer::Bytes => outer.object.is_null(),
+                // Only where its own output is not seen at the descriptor.
+                Layer::File => found.direct > 0 && outer.object.is_null(),
+            };
+            // The table may go while the method runs.
+            ffi::Py_INCREF(found.method);
+            ffi::Py_XINCREF(found.file);
+            if found.layer == Layer::Text || outer.object.is_null() {
+                inside.set(Inside { object, file: found.file });
+            }
+            let result = call(INDEX, &found, object, args, count, names);
+            inside.set(outer);
+            ffi::Py_XDECREF(found.file);
+            ffi::Py_DECREF(found.method);
+            (reported, result)
+        });
         if !result.is_null() && reported {
             let first = (count > 0 || !names.is_null()).then(|| Obj::borrow(*args)).flatten();
             // A panic must not cross into the interpreter; what it interrupted is a report, which is lost.
             let _ = catch_unwind(AssertUnwindSafe(|| report(METHODS[INDEX].1, found, first, result)));
         }
         result
-    }
-}
-
-/// Tells what went through. Runs no Python code.
-unsafe fn report(act: Act, found: Found, argument: Option<Obj<'_>>, result: *mut PyObject) {
-    // SAFETY: the result is alive until `entry` returns it; so is the argument.
-    unsafe {
-        match (act, argument) {
-            (Act::Write, Some(argument)) => {
-                // A file may take less than all; for text the number is of characters, and it is always all.
-                let taken = if found.layer == Layer::Bytes { Some(count(result)) } else { None };
-                data(argument, taken, |data| observe::written(found.stream, data));
-            }
-            (Act::Flush, _) => {
-                observe::flushed(found.stream);
-                #[cfg(unix)]
-                super::readline::check();
-            }
-            (Act::Read, _) => {
-                if let Some(result) = Obj::borrow(result) {
-                    data(result, None, |data| observe::read(found.stream, data));
-                }
-            }
-            (Act::Fill, Some(argument)) => {
-                data(argument, Some(count(result)), |data| observe::read(found.stream, data));
-            }
-            (Act::Write | Act::Fill | Act::Shield, _) => {}
-        }
-    }
-}
-
-/// The number a method returned; 0 for anything else (`None`: nothing was possible without waiting).
-unsafe fn count(result: *mut PyObject) -> usize {
-    // SAFETY: a live object, an int where it is read as one.
-    unsafe {
-        if ffi::PyLong_Check(result) == 0 {
-            return 0;
-        }
-        let count = ffi::PyLong_AsSsize_t(result);
-        if count < 0 {
-            ffi::PyErr_Clear();
-        }
-        usize::try_from(count).unwrap_or(0)
-    }
-}
-
-/// Text or bytes of an object; nothing for what has to run code to tell.
-unsafe fn data(object: Obj<'_>, limit: Option<usize>, look: impl FnOnce(observe::Data<'_>)) {
-    match object.kind() {
-        (Kind::Str, _) => look(observe::Data::Text(object.text())),
-        (Kind::Bytes, _) => {
-            let bytes = object.bytes_value();
-            look(observe::Data::Bytes(&bytes[..bytes.len().min(limit.unwrap_or(usize::MAX))]));
-        }
-        _ => {
-            // SAFETY: GIL held; only types written in C are asked, whose buffers run no Python code.
-            unsafe {
-                let ty = Bound::from_borrowed_ptr(Python::assume_attached(), object.ty().as_ptr().cast());
-                if !retype::is_native(&ty.cast_into_unchecked()) {
-                    return;
-                }
-                let mut view = std::mem::zeroed::<ffi::Py_buffer>();
-                if ffi::PyObject_GetBuffer(object.as_ptr(), &raw mut view, ffi::PyBUF_SIMPLE) != 0 {
-                    ffi::PyErr_Clear();
-                    return;
-                }
-                let length = (view.len as usize).min(limit.unwrap_or(usize::MAX));
-                if length > 0 {
-                    look(observe::Data::Bytes(std::slice::from_raw_parts(view.buf.cast::<u8>(), length)));
-                }
-                ffi::PyBuffer_Release(&raw mut view);
-            }
-        }
     }
 }
 
@@ -449,6 +428,9 @@ macro_rules! methods {
         },)+]);
     };
 }
+
+/// The position of `write` in the table below.
+const WRITE: usize = 0;
 
 struct Definitions([ffi::PyMethodDef; METHODS.len()]);
 

@@ -98,7 +98,7 @@ pub struct ThreadRecorder {
     chunk: OpenChunk,
     /// The text of the latest write, for its memory.
     text: String,
-    pub(super) lines: LineCache,
+    lines: LineCache,
 }
 
 /// Runs `work` with the calling thread's recorder of this session, made if need be.

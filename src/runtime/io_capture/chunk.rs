@@ -23,15 +23,31 @@ pub struct Origin {
 pub struct OpenChunk {
     origin: Option<Origin>,
     size: usize,
+    /// The frame that wrote last and its instruction, if it is the frame of the origin itself.
+    place: Option<(usize, usize)>,
 }
 
 impl OpenChunk {
     /// Something was written; `is_complete` if nothing is to be joined to it. Whether it begins a chunk.
+    #[inline]
     pub fn add(&mut self, origin: Origin, size: usize, is_complete: bool) -> bool {
         let begins = self.origin != Some(origin);
         self.size = if begins { size } else { self.size + size };
         self.origin = (!is_complete && self.size < LONGEST_CHUNK).then_some(origin);
         begins
+    }
+
+    /// The origin of the chunk that is open, if this frame wrote to it by this instruction: a `print` writes several
+    /// times.
+    #[inline]
+    pub fn origin_at(&self, stream: u8, place: (usize, usize)) -> Option<Origin> {
+        self.origin.filter(|origin| origin.stream == stream && self.place == Some(place))
+    }
+
+    /// Where what was added last comes from.
+    #[inline]
+    pub fn set_place(&mut self, place: Option<(usize, usize)>) {
+        self.place = place;
     }
 
     /// The thread does something else.
@@ -65,6 +81,18 @@ mod tests {
         assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "another event ends it");
         assert!(!chunk.add(Origin { line: 8, ..HERE }, LONGEST_CHUNK, false));
         assert!(chunk.add(Origin { line: 8, ..HERE }, 1, false), "it is as long as it may be");
+    }
+
+    #[test]
+    fn an_origin_is_known_while_the_same_instruction_writes_to_an_open_chunk() {
+        let mut chunk = OpenChunk::default();
+        chunk.add(HERE, 1, false);
+        chunk.set_place(Some((1, 2)));
+        assert_eq!(chunk.origin_at(output::STDOUT, (1, 2)), Some(HERE));
+        assert_eq!(chunk.origin_at(output::STDERR, (1, 2)), None);
+        assert_eq!(chunk.origin_at(output::STDOUT, (1, 3)), None, "another instruction may be on another line");
+        chunk.close();
+        assert_eq!(chunk.origin_at(output::STDOUT, (1, 2)), None, "anything may have happened since");
     }
 
     #[test]

@@ -90,8 +90,8 @@ impl Drop for Capture {
                 mirror.finish(py);
             }
             unwatch(py);
+            observe::finish(&self.sink);
         });
-        observe::finish(&self.sink);
         observe::publish(None);
     }
 }

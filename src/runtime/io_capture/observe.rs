@@ -199,7 +199,13 @@ pub(super) fn forget() {
 
 /// The program wrote this.
 pub fn written(stream: u8, data: Data<'_>) {
-    with_sink(|sink| sink.pass(stream, data, 0));
+    with_sink(|sink| match data {
+        // Nearly everything.
+        Data::Text(Text::Ascii(text)) if text.len() <= PIECE && !sink.limits.are_any() => {
+            io::record_text(sink, stream, text);
+        }
+        _ => sink.pass(stream, data, 0),
+    });
 }
 
 /// The program read this.

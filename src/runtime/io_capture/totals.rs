@@ -23,15 +23,21 @@ struct Total {
 }
 
 impl Totals {
+    #[inline]
     fn of(&self, stream: u8) -> Option<&Total> {
         self.0.get(usize::from(stream))
     }
 
-    /// Counts a chunk, or a further part of one.
+    /// Counts a chunk, or a further part of one. Call it with the GIL held: nobody else counts then, and a locked
+    /// addition costs as much as the rest of what is done about a small write.
+    #[inline]
     pub fn count(&self, stream: u8, begins: bool, bytes: usize) {
+        let add = |counter: &AtomicU64, n: u64| counter.store(counter.load(Ordering::Relaxed) + n, Ordering::Relaxed);
         if let Some(total) = self.of(stream) {
-            total.chunks.fetch_add(u64::from(begins), Ordering::Relaxed);
-            total.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            if begins {
+                add(&total.chunks, 1);
+            }
+            add(&total.bytes, bytes as u64);
         }
     }
 
@@ -62,6 +68,14 @@ pub struct Limits {
     pub one: usize,
     /// Of all streams together.
     pub total: u64,
+}
+
+impl Limits {
+    /// Something may have to be cut.
+    #[inline]
+    pub fn are_any(self) -> bool {
+        self.one != 0 || self.total != 0
+    }
 }
 
 /// What may still be recorded of the whole.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use runtime_tracing::EventLogKind;
 
 use super::ThreadRecorder;
+use crate::ffi::frame::Frame;
 use crate::pipeline::layout::{Put, output, record};
 use crate::runtime::io_capture::chunk::Origin;
 use crate::runtime::io_capture::observe;
@@ -20,15 +21,8 @@ const LARGEST_KEPT: usize = 256 * 1024;
 impl ThreadRecorder {
     /// Adds to the chunk of output that this thread is writing.
     pub fn output(&mut self, origin: Origin, add: impl FnOnce(&mut String) -> u8) {
-        if self.is_void() {
-            self.start_afresh();
-        }
-        if self.shared.entries.is_some() && self.stack.is_empty() {
-            // Of no sample.
+        if !self.begin_output() {
             return;
-        }
-        if self.lost_events > 0 {
-            self.send_stack_again();
         }
         let mut text = std::mem::take(&mut self.text);
         text.clear();
@@ -42,6 +36,55 @@ impl ThreadRecorder {
         }
     }
 
+    /// The same for text that is complete, and not empty.
+    #[inline]
+    pub fn output_text(&mut self, origin: Origin, text: &str) {
+        if self.begin_output() {
+            self.put_output(origin, 0, text);
+        }
+    }
+
+    /// Whether output is recorded now.
+    #[inline]
+    fn begin_output(&mut self) -> bool {
+        if self.is_void() {
+            self.start_afresh();
+        }
+        if self.shared.entries.is_some() && self.stack.is_empty() {
+            // Of no sample.
+            return false;
+        }
+        if self.lost_events > 0 {
+            self.send_stack_again();
+        }
+        true
+    }
+
+    /// Who writes: a recorded frame with the number of its code, if there is one.
+    #[inline]
+    pub fn origin(&mut self, stream: u8, found: Option<(Frame<'_>, u32)>) -> Origin {
+        match found {
+            Some((frame, code)) => {
+                self.follow_running(frame);
+                Origin { stream, code, line: self.lines.line(frame, code), frame: frame.id() as u64 }
+            }
+            None => Origin { stream, code: output::NO_CODE, line: 0, frame: 0 },
+        }
+    }
+
+    /// See [`crate::runtime::io_capture::chunk::OpenChunk::origin_at`].
+    #[inline]
+    pub fn origin_at(&self, stream: u8, place: (usize, usize)) -> Option<Origin> {
+        self.chunk.origin_at(stream, place)
+    }
+
+    /// See [`crate::runtime::io_capture::chunk::OpenChunk::set_place`].
+    #[inline]
+    pub fn set_place(&mut self, place: Option<(usize, usize)>) {
+        self.chunk.set_place(place);
+    }
+
+    #[inline]
     fn put_output(&mut self, origin: Origin, flags: u8, text: &str) {
         let newline = if text.ends_with('\n') { output::NEWLINE } else { 0 };
         let is_complete = newline != 0 || flags & output::MIRROR != 0;
@@ -55,13 +98,20 @@ impl ThreadRecorder {
         }
     }
 
+    #[inline]
     fn put_chunk(&mut self, tag: u8, origin: Origin, flags: u8, text: &str) {
         let Origin { stream, code, line, frame } = origin;
-        self.out.put_array([tag, stream, flags]);
-        self.out.put_u32(code);
-        self.out.put_u32(line);
-        self.out.put_u64(frame);
-        self.out.put_text(text);
+        let [c0, c1, c2, c3] = code.to_le_bytes();
+        let [l0, l1, l2, l3] = line.to_le_bytes();
+        let [f0, f1, f2, f3, f4, f5, f6, f7] = frame.to_le_bytes();
+        let [n0, n1, n2, n3] = (text.len() as u32).to_le_bytes();
+        #[rustfmt::skip]
+        let head = [
+            tag, stream, flags, c0, c1, c2, c3, l0, l1, l2, l3, f0, f1, f2, f3, f4, f5, f6, f7, n0, n1, n2, n3,
+        ];
+        self.out.reserve(head.len() + text.len());
+        self.out.put_array(head);
+        self.out.put_bytes(text.as_bytes());
     }
 
     /// Whether this is a recorder of that session.

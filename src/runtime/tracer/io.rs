@@ -10,9 +10,7 @@ use super::filtering;
 use crate::ffi;
 use crate::ffi::frame::Frame;
 use crate::monitoring::CodeObjectWrapper;
-use crate::pipeline::layout::output;
 use crate::runtime::io_capture::Sink;
-use crate::runtime::io_capture::chunk::Origin;
 use crate::runtime::thread::with_recorder;
 use crate::runtime::tracer::shared::Shared;
 
@@ -40,15 +38,30 @@ pub fn record(sink: &Sink, stream: u8, put: impl FnOnce(&mut String) -> u8) {
     let found = recorded_frame(&sink.shared);
     with_recorder(&sink.shared, |recorder| {
         recorder.take_copies();
-        let origin = match found {
-            Some((frame, code)) => {
-                recorder.follow_running(frame);
-                let line = recorder.lines.line(frame, code);
-                Origin { stream, code, line, frame: frame.id() as u64 }
-            }
-            None => Origin { stream, code: output::NO_CODE, line: 0, frame: 0 },
-        };
+        let origin = recorder.origin(stream, found);
         recorder.output(origin, put);
+    });
+}
+
+/// The same for short text, which needs no preparation.
+#[inline]
+pub fn record_text(sink: &Sink, stream: u8, text: &str) {
+    if text.is_empty() || sink.shared.state.is_paused() {
+        return;
+    }
+    with_recorder(&sink.shared, |recorder| {
+        recorder.take_copies();
+        // Known of the latest write only where the frame that writes is itself recorded: then its line and all it was
+        // called by are the same as long as no event came.
+        let here = ffi::current_frame().and_then(|frame| Some((frame.id(), frame.instruction()?)));
+        if let Some(origin) = here.and_then(|place| recorder.origin_at(stream, place)) {
+            recorder.output_text(origin, text);
+            return;
+        }
+        let found = recorded_frame(&sink.shared);
+        let origin = recorder.origin(stream, found);
+        recorder.output_text(origin, text);
+        recorder.set_place(here.filter(|(frame, _)| found.is_some_and(|(found, _)| found.id() == *frame)));
     });
 }
 
@@ -64,7 +77,8 @@ pub struct LineCache {
 }
 
 impl LineCache {
-    fn line(&mut self, frame: Frame<'_>, code: u32) -> u32 {
+    #[inline]
+    pub fn line(&mut self, frame: Frame<'_>, code: u32) -> u32 {
         let Some(instruction) = frame.instruction() else { return frame.line() };
         // Instructions are two bytes, and a line has a few of them.
         let slot = (instruction >> 3) % self.known.len();

@@ -16,6 +16,8 @@ Write = Callable[..., Path]
 Record = Callable[..., Recording]
 
 STDOUT, STDERR, STDIN = 0, 2, 3
+UNBUFFERED = {"PYTHONUNBUFFERED": "1"}
+BUFFERED = {"PYTHONUNBUFFERED": ""}
 TYPED = "one\ntwo\nthree é\n" + "four\n" * 3 + "last without end"
 
 WRITING = {
@@ -76,6 +78,28 @@ WRITING = {
             except Exception as error:
                 print(type(error).__name__, error)
         """,
+    "a file that is closed below": """\
+        print("a", flush=True)
+        getattr(sys.stdout.buffer, "raw", sys.stdout.buffer).close()
+        try:
+            print("b")
+        except ValueError as error:
+            print(error, sys.stdout.closed, file=sys.stderr)
+        sys.stdout = None
+        """,
+    "a buffer that is taken away unseen": """\
+        out = sys.stdout
+        print("a", flush=True)
+        buffer = io.TextIOWrapper.detach(out)
+        for ask in (lambda: out.closed, lambda: out.write("b")):
+            try:
+                print(ask(), file=sys.stderr)
+            except ValueError as error:
+                print(error, file=sys.stderr)
+        buffer.write(b"c\\n")
+        buffer.flush()
+        sys.stdout = None
+        """,
     "the raw file": 'sys.stdout.flush(); print(sys.stdout.buffer.raw.write(b"raw\\n"), file=sys.stderr)',
 }
 
@@ -105,10 +129,13 @@ def text_of(thread: Thread, kind: int) -> str:
 
 @pytest.mark.parametrize("name", WRITING)
 @pytest.mark.parametrize("io", ["proxies", "proxies+fd"])
-def test_writing_is_the_same_and_recorded(write: Write, record: Record, name: str, io: str) -> None:
+@pytest.mark.parametrize("env", [BUFFERED, UNBUFFERED], ids=["buffered", "unbuffered"])
+def test_writing_is_the_same_and_recorded(
+    write: Write, record: Record, name: str, io: str, env: dict[str, str]
+) -> None:
     script = write(source(WRITING[name]))
-    plain = python([script], stdin=TYPED)
-    recorded = record(script, stdin=TYPED, options=["--io-capture", io, "--propagate-script-exit"])
+    plain = python([script], stdin=TYPED, env=env)
+    recorded = record(script, stdin=TYPED, env=env, options=["--io-capture", io, "--propagate-script-exit"])
     assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
     if name != "the raw file" or io == "proxies+fd":
         assert text_of(recorded.trace.main, STDOUT).replace(r"\xff", "") == plain.stdout.replace(r"\udcff", "")
