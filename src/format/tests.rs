@@ -5,6 +5,7 @@ use std::path::Path;
 use runtime_tracing::{Line, TraceEventsFileFormat, TraceLowLevelEvent as Event, TraceWriter, create_trace_writer};
 use serde_json::{Map, Value};
 
+use super::convert::convert;
 use super::frames::{Frames, HEADER_LEN, check_seek_table};
 use super::inspect::{Mode, inspect};
 use super::read::{Container, locate, read_trace, thread_directories};
@@ -55,7 +56,7 @@ fn what_the_official_reader_reads_is_read() {
 }
 
 #[test]
-fn traces_of_other_recorders_are_read() {
+fn traces_of_other_recorders_are_read_and_converted() {
     let dir = tempfile::tempdir().unwrap();
     for (format, name, container) in [
         (TraceEventsFileFormat::BinaryV0, "v0.bin", Container::Packed),
@@ -72,6 +73,11 @@ fn traces_of_other_recorders_are_read() {
         let trace = read_trace(&path).unwrap();
         assert_eq!(trace.damage, None, "{name}");
         assert_eq!(trace.events.iter().filter(|event| matches!(event, Event::Step(_))).count(), 49, "{name}");
+        for (to, new) in [(Container::Binary, "bin"), (Container::Json, "json")] {
+            let target = dir.path().join(format!("{name}.{new}"));
+            assert_eq!(convert(&path, &target, to, |_| Ok(())).unwrap(), trace.events.len() as u64);
+            assert_eq!(format!("{:?}", read_trace(&target).unwrap().events), format!("{:?}", trace.events), "{name}");
+        }
     }
 }
 

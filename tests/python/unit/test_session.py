@@ -20,6 +20,15 @@ def test_start_hands_the_backend_four_positional_arguments(load, fake, tmp_path,
     assert seen == [(str(tmp_path / "out"), "json", str(script), [str(filter_file)])]
 
 
+@pytest.mark.parametrize("framework", ["pytest", "unittest"])
+def test_a_test_framework_is_a_fifth_argument_of_the_backend(load, fake, tmp_path, monkeypatch, framework):
+    session = load("session")
+    seen = []
+    monkeypatch.setattr(session, "_start_backend", lambda *arguments: seen.append(arguments))
+    session.start(tmp_path / "out", test_framework=framework)
+    assert seen == [(str(tmp_path / "out"), "binary", None, None, framework)]
+
+
 def test_a_session_knows_its_path_and_format_after_a_chdir(load, tmp_path, monkeypatch):
     recorder = load()
     monkeypatch.chdir(tmp_path)
