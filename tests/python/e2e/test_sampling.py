@@ -148,6 +148,7 @@ def test_what_is_wrong_with_a_sampling_policy_is_said(record: Record, write: Wri
         assert outcome.status == 1 and message in outcome.stderr, (settings, outcome.stderr)
 
 
+@pytest.mark.private_layout
 def test_between_samples_functions_are_as_the_interpreter_had_made_them(record: Record, write: Write) -> None:
     program = write(
         """
