@@ -18,14 +18,21 @@ BROWSERS = (
 MODULE = f"codetracer_python_recorder.{EXTENSION}"
 
 EITHER_WAY = (
+    "tests/python/crash/test_threads.py",
     "tests/python/e2e/test_filters.py",
+    "tests/python/e2e/test_frameworks.py",
     "tests/python/e2e/test_generated_programs.py",
+    "tests/python/e2e/test_globals.py",
     "tests/python/e2e/test_instances_changed.py",
     "tests/python/e2e/test_libraries_values.py",
     "tests/python/e2e/test_oracle_comparison.py",
+    "tests/python/e2e/test_output_streams.py",
+    "tests/python/e2e/test_pause.py",
     "tests/python/e2e/test_same_behaviour.py",
+    "tests/python/e2e/test_sampling.py",
     "tests/python/e2e/test_secrets.py",
     "tests/python/e2e/test_sessions.py",
+    "tests/python/e2e/test_values_cost.py",
     "tests/python/e2e/test_values_unnoticed.py",
 )
 """The tests whose outcome depends on how frames are read: they are run a second time, through the public API."""

@@ -232,7 +232,7 @@ pub fn delta(object: Obj<'_>) -> (i64, i64) {
 
 /// `_PyGenObject_HEAD`.
 #[repr(C)]
-struct GeneratorHead {
+pub(super) struct GeneratorHead {
     head: ffi::PyObject,
     weak_references: *mut ffi::PyObject,
     name: *mut ffi::PyObject,
@@ -242,7 +242,7 @@ struct GeneratorHead {
     hooks_inited: c_char,
     closed: c_char,
     running_async: c_char,
-    frame_state: i8,
+    pub(super) frame_state: i8,
 }
 
 /// Whether a generator or coroutine that is neither running nor suspended has not begun yet (else it has ended). `frame`:

@@ -34,20 +34,20 @@ pub(super) const OWNED_BY_C_STACK: c_char = 3;
 
 #[cfg(not(Py_3_13))]
 #[repr(C)]
-struct CFrame {
-    current_frame: *mut InterpreterFrame,
+pub(super) struct CFrame {
+    pub current_frame: *mut InterpreterFrame,
 }
 
 /// Prefix of `PyThreadState`.
 #[cfg(not(Py_3_13))]
 #[repr(C)]
-struct ThreadState {
+pub(super) struct ThreadState {
     links: [*mut c_void; 3],
     status: c_uint,
-    recursion_remaining: c_int,
-    recursion_limit: c_int,
+    pub recursion_remaining: c_int,
+    pub recursion_limit: c_int,
     counters: [c_int; 4],
-    cframe: *mut CFrame,
+    pub cframe: *mut CFrame,
     rest: [usize; 21],
     datastack_chunk: *mut StackChunk,
 }
@@ -55,15 +55,15 @@ struct ThreadState {
 /// Prefix of `PyThreadState`.
 #[cfg(Py_3_13)]
 #[repr(C)]
-struct ThreadState {
+pub(super) struct ThreadState {
     links: [*mut c_void; 3],
     eval_breaker: usize,
     status: c_uint,
     whence_and_state: [c_int; 2],
-    recursion_remaining: c_int,
-    recursion_limit: c_int,
+    pub recursion_remaining: c_int,
+    pub recursion_limit: c_int,
     counters: [c_int; 4],
-    current_frame: *mut InterpreterFrame,
+    pub current_frame: *mut InterpreterFrame,
     rest: [usize; 19],
     datastack_chunk: *mut StackChunk,
 }
@@ -124,24 +124,6 @@ pub(super) unsafe fn is_in_stack(address: usize) -> bool {
         let chunk = (*state).datastack_chunk;
         !chunk.is_null() && (chunk as usize..chunk as usize + (*chunk).size).contains(&address)
     }
-}
-
-/// How many frames of Python code the calling thread has on its stack, and how many it may have. For the probe.
-pub(super) fn recursion() -> (c_int, c_int) {
-    // SAFETY: the GIL is held where Python code has called us, and the version is the one the struct was written for.
-    unsafe {
-        let state = pyo3::ffi::PyThreadState_Get().cast::<ThreadState>();
-        ((*state).recursion_limit - (*state).recursion_remaining, (*state).recursion_limit)
-    }
-}
-
-/// The version of a dict's keys, 0 if they have none. For the probe.
-///
-/// # Safety
-/// The GIL is held and this is a dict of the version the layout was written for.
-pub(super) unsafe fn key_version(dict: *mut PyObject) -> u32 {
-    // SAFETY: the caller's promise.
-    unsafe { (*(*dict.cast::<Dict>()).keys).version }
 }
 
 /// What [`cut`] took away.
@@ -255,6 +237,9 @@ pub(super) struct DictValues {
     pub values: [*mut PyObject; 0],
 }
 
+/// How far before an instance the pointer to its dict is, if its type has `MANAGED_DICT`: behind the head of the garbage
+/// collector and the list of weak references.
+pub(super) const MANAGED_DICT_BEFORE: usize = 3 * size_of::<usize>();
 /// `Py_TPFLAGS_MANAGED_DICT`.
 pub(super) const MANAGED_DICT: u64 = 1 << 4;
 /// `Py_TPFLAGS_INLINE_VALUES` (3.13).
@@ -273,9 +258,9 @@ pub(super) enum ManagedDict {
 /// The GIL is held, [`trusted`] is true, and `object`'s type has the `MANAGED_DICT` flag.
 #[inline]
 pub(super) unsafe fn managed_dict(object: *mut PyObject) -> ManagedDict {
-    // SAFETY: managed objects have a pre-header word at index -3 (GIL builds); see the caller's promise.
+    // SAFETY: managed objects have a pointer before their head (GIL builds); see the caller's promise.
     unsafe {
-        let slot = object.cast::<*mut c_void>().sub(3).read();
+        let slot = object.byte_sub(MANAGED_DICT_BEFORE).cast::<*mut c_void>().read();
         #[cfg(not(Py_3_13))]
         {
             if slot as usize & 1 == 1 {
@@ -318,7 +303,7 @@ pub(super) unsafe fn dict_pointer(object: *mut PyObject) -> Option<usize> {
             // Attributes could be kept in the instance next.
             #[cfg(Py_3_13)]
             ManagedDict::Dict(dict) if dict.is_null() && (*ty).tp_flags & INLINE_VALUES != 0 => None,
-            ManagedDict::Dict(_) => Some(object as usize - 3 * size_of::<usize>()),
+            ManagedDict::Dict(_) => Some(object as usize - MANAGED_DICT_BEFORE),
         }
     }
 }

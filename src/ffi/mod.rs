@@ -6,7 +6,7 @@
 //! | `probe` | the start-up check of those layouts against the public API |
 //! | `object` | reading objects without running code |
 //! | `c_types` | fields of C types: weak references, memory views, time zones |
-//! | `numpy` | arrays and scalars of NumPy |
+//! | `numpy`, `arrow` | arrays and scalars of NumPy, columns that pandas keeps in pyarrow |
 //! | `entries` | walking dicts and attributes in place |
 //! | `guards` | proofs that a value did not change |
 //! | `frame` | the executing frame |
@@ -25,6 +25,7 @@
 
 use pyo3::prelude::*;
 
+pub mod arrow;
 mod builtin;
 pub mod c_types;
 pub mod chunk;

@@ -1,8 +1,9 @@
 //! NumPy's arrays and scalars, read in place; NumPy itself is neither needed nor called.
 //!
 //! Invariants:
-//! - Structs are NumPy's own, whose layout is its stable ABI (the part of a dtype that moved in NumPy 2 is read of that
-//!   version and later only). They are read of exact C types, see [`Type::is_c_type`].
+//! - Structs are NumPy's own, whose layout is its stable ABI: that of version 1, or that of 2, where the part of a dtype
+//!   behind its number moved. Of other versions that part is not read. They are read of exact C types, see
+//!   [`Type::is_c_type`].
 //! - Elements are read only from memory that an array or a bytes object of the process owns, and only within the bounds of
 //!   its owner: an array on a mapped file (which may have been cut off) shows its shape and dtype alone.
 
@@ -28,7 +29,7 @@ struct ArrayObject {
     flags: c_int,
 }
 
-/// `PyArray_Descr` of NumPy 2 and, from `subarray` on, `_PyArray_LegacyDescr`; NumPy 1 has it up to `byte_order`.
+/// `PyArray_Descr` of NumPy 2 and, from `subarray` on, `_PyArray_LegacyDescr`; NumPy 1 has it up to `type_number`.
 #[repr(C)]
 struct Descriptor {
     head: ffi::PyObject,
@@ -47,6 +48,26 @@ struct Descriptor {
     subarray: *mut c_void,
     fields: *mut ffi::PyObject,
     names: *mut ffi::PyObject,
+    c_metadata: *mut TimeMetadata,
+}
+
+/// `PyArray_Descr` of NumPy 1.
+#[repr(C)]
+struct Descriptor1 {
+    head: ffi::PyObject,
+    typeobj: *mut ffi::PyTypeObject,
+    kind: c_char,
+    letter: c_char,
+    byte_order: c_char,
+    flags: c_char,
+    type_number: c_int,
+    element_size: c_int,
+    alignment: c_int,
+    subarray: *mut c_void,
+    fields: *mut ffi::PyObject,
+    names: *mut ffi::PyObject,
+    functions: *mut c_void,
+    metadata: *mut ffi::PyObject,
     c_metadata: *mut TimeMetadata,
 }
 
@@ -72,6 +93,9 @@ struct TimeScalar {
     ticks: i64,
     unit: Unit,
 }
+
+/// Bytes of one text that are read.
+const MAX_TEXT: usize = 4096;
 
 /// What elements are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,8 +129,9 @@ pub enum Element<'a> {
     Float(f64),
     Single(f32),
     Complex(f64, f64),
-    Bytes(Vec<u8>),
-    Text(String),
+    /// Bytes, or a text, and whether there are more.
+    Bytes(Vec<u8>, bool),
+    Text(String, bool),
     Object(Option<Obj<'a>>),
     Moment(i64, Unit),
     Span(i64, Unit),
@@ -251,13 +276,15 @@ impl<'a> Array<'a> {
     }
 
     fn layout(&self) -> Option<Layout> {
-        // SAFETY: an array has a dtype. Fields behind `byte_order` are read of NumPy 2 only.
+        // SAFETY: an array has a dtype. Fields behind `type_number` are read as the version has them; the last one of a
+        // built-in dtype only.
         unsafe {
             let descriptor = (*self.object.as_ptr().cast::<ArrayObject>()).descriptor;
-            if !is_version_2() {
-                return None;
-            }
-            let size = usize::try_from((*descriptor).element_size).ok()?;
+            let version = version()?;
+            let size = match version {
+                Version::One => usize::try_from((*descriptor.cast::<Descriptor1>()).element_size).ok()?,
+                Version::Two => usize::try_from((*descriptor).element_size).ok()?,
+            };
             let class = match ((*descriptor).kind as u8, size) {
                 (b'b', 1) => Class::Bool,
                 (b'i', 1 | 2 | 4 | 8) => Class::Int,
@@ -269,7 +296,10 @@ impl<'a> Array<'a> {
                 (b'O', 8) => Class::Object,
                 // Built-in dtypes only: those of others are no legacy structs.
                 (kind @ (b'M' | b'm'), 8) if matches!((*descriptor).type_number, 21 | 22) => {
-                    let metadata = (*descriptor).c_metadata;
+                    let metadata = match version {
+                        Version::One => (*descriptor.cast::<Descriptor1>()).c_metadata,
+                        Version::Two => (*descriptor).c_metadata,
+                    };
                     let unit = if metadata.is_null() { Unit { base: 14, count: 1 } } else { (*metadata).unit };
                     if kind == b'M' { Class::Moment(unit) } else { Class::Span(unit) }
                 }
@@ -355,7 +385,10 @@ impl Unit {
 /// `at` is readable for the bytes of the layout; an object's reference there is null or valid.
 unsafe fn read<'a>(at: *const u8, layout: Layout) -> Option<Element<'a>> {
     // SAFETY: see above. Another thread may write numbers meanwhile, without the GIL: bytes are read one by one.
-    let bytes: Vec<u8> = unsafe { (0..layout.size.min(4096)).map(|index| at.add(index).read_volatile()).collect() };
+    let byte = |index| unsafe { at.add(index).read_volatile() };
+    let bytes: Vec<u8> = (0..layout.size.min(MAX_TEXT)).map(byte).collect();
+    // A text ends at a zero at the latest.
+    let more = || layout.size >= MAX_TEXT + 4 && (MAX_TEXT..MAX_TEXT + 4).any(|index| byte(index) != 0);
     let number = |bytes: &[u8]| -> u64 {
         let big = layout.swapped != cfg!(target_endian = "big");
         let add = |sum: u64, &byte: &u8| sum << 8 | u64::from(byte);
@@ -382,14 +415,14 @@ unsafe fn read<'a>(at: *const u8, layout: Layout) -> Option<Element<'a>> {
         }
         Class::Bytes => {
             let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-            Element::Bytes(bytes[..end].to_vec())
+            Element::Bytes(bytes[..end].to_vec(), more())
         }
         Class::Text => {
             let text: String = bytes
                 .chunks_exact(4)
                 .map(|point| char::from_u32(number(point) as u32).unwrap_or(char::REPLACEMENT_CHARACTER))
                 .collect();
-            Element::Text(text.trim_end_matches('\0').to_owned())
+            Element::Text(text.trim_end_matches('\0').to_owned(), more())
         }
         // SAFETY: the caller says so; the array's owner keeps it alive.
         Class::Object => Element::Object(unsafe { Obj::borrow(at.cast::<*mut ffi::PyObject>().read_unaligned()) }),
@@ -410,9 +443,16 @@ fn half(bits: u16) -> f32 {
     }
 }
 
-/// Whether the NumPy of this process has the dtypes of version 2.
-fn is_version_2() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
+/// The versions whose dtypes are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// The version of the NumPy of this process, if it is known.
+fn version() -> Option<Version> {
+    static KNOWN: OnceLock<Option<Version>> = OnceLock::new();
     if let Some(&known) = KNOWN.get() {
         return known;
     }
@@ -421,8 +461,12 @@ fn is_version_2() -> bool {
         namespace.dict_entries().find(|(name, _)| is_version(*name)).map(|(_, version)| version)
     });
     // Not there yet while NumPy is being imported.
-    let Some(version) = version.filter(|version| version.kind() == (Kind::Str, true)) else { return false };
-    *KNOWN.get_or_init(|| lossy(version).starts_with("2."))
+    let version = lossy(version.filter(|version| version.kind() == (Kind::Str, true))?);
+    *KNOWN.get_or_init(|| match version.split('.').next() {
+        Some("1") => Some(Version::One),
+        Some("2") => Some(Version::Two),
+        _ => None,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! Invariants:
 //! - Runs once per process, before any callback is registered; its answer never changes afterwards.
 //! - Every private field that is read on the fast path of frames, dicts, instances and generators has a check here, by
-//!   name; one that disagrees refuses them all.
+//!   name; one that disagrees refuses them all, and nothing is read after it.
+//! - A check first looks at where the fields are ([`offsets`]), which is harmless if they are elsewhere, then reads as the
+//!   fast path does.
 //! - `CODETRACER_FRAME_ACCESS=public` refuses the private layout, so that both paths can be tested and a user can
 //!   rule the fast path out as the cause of a problem.
 
@@ -17,6 +19,12 @@ use super::frame::{self, Frame};
 use super::layout;
 use super::object::Obj;
 
+mod memory;
+mod offsets;
+
+use offsets::Offsets;
+
+/// What the checks are called from. There are enough names that the two sizes of a table that its head tells differ.
 const PROBE: &std::ffi::CStr = c"
 class Instance:
     pass
@@ -28,11 +36,12 @@ def called(check, a, /, b, *args, k, **kw):
     instance = Instance()
     instance.first = a
     instance.second = b
-    check('variables')
+    check('variables', inner.__closure__[0])
     check('caller')
     check('stack')
     check('recursion')
     check('instance', instance)
+    check('instance dict', instance.__dict__)
     return inner
 
 def look_up():
@@ -40,16 +49,20 @@ def look_up():
 
 def probe(check):
     check('outer')
-    check('instruction')
     called(check, 17, 'text', 'more', k=2.5, extra='x')
     check('instruction')
     class Body:
         name = 1
         check('namespace')
+    check('instruction')
     check('type', Body)
+    other = Instance()
+    other.__dict__ = {'first': 1}
+    check('other dict', other)
     for _ in range(64):
         look_up()
     names = dict(zip('abcdefghijklmno', range(15)))
+    names.update((str(n), n) for n in range(200))
     del names['b']
     check('names', names)
     check('keys', {1: 2, 'a': 3})
@@ -59,6 +72,10 @@ def probe(check):
     generator.close()
     check('ended', generator)
 ";
+
+/// The variables of `called` in [`PROBE`], in the order of the slots; the last one is in a cell.
+const VARIABLES: [&std::ffi::CStr; 9] =
+    [c"check", c"a", c"b", c"k", c"args", c"kw", c"inner", c"instance", c"captured"];
 
 /// Decides whether the fast path is used; returns the reason if it is not.
 pub fn decide_frame_access(py: Python<'_>) -> Option<String> {
@@ -85,26 +102,33 @@ pub fn decide_frame_access(py: Python<'_>) -> Option<String> {
 struct Findings {
     checks: usize,
     disagreed: Option<String>,
-    depth: i32,
+    offsets: Option<Offsets>,
     instruction: Option<(usize, i32)>,
 }
 
 /// How many checks [`PROBE`] makes.
-const CHECKS: usize = 15;
+const CHECKS: usize = 17;
 
 /// The name of the check that disagreed.
 fn run(py: Python<'_>) -> PyResult<Option<String>> {
     let namespace = PyDict::new(py);
     py.run(PROBE, Some(&namespace), None)?;
-    let findings = Arc::new(Mutex::new(Findings::default()));
+    let findings = Arc::new(Mutex::new(Findings { offsets: Offsets::new(), ..Findings::default() }));
     let shared = Arc::clone(&findings);
     let check = PyCFunction::new_closure(py, None, None, move |args: &Bound<'_, PyTuple>, _| -> PyResult<()> {
         let name: String = args.get_item(0)?.extract()?;
         let object = args.get_item(1).ok();
         let mut findings = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let agrees = agrees(&name, object.as_ref(), &mut findings)? && !injected(&name);
         findings.checks += 1;
-        if !agrees && findings.disagreed.is_none() {
+        if findings.disagreed.is_some() {
+            return Ok(());
+        }
+        let object = object.as_ref();
+        let located = match &mut findings.offsets {
+            Some(offsets) => offsets.agree(&name, object)?,
+            None => false,
+        };
+        if !located || !agrees(&name, object, &mut findings)? || injected(&name) {
             findings.disagreed = Some(name);
         }
         Ok(())
@@ -126,14 +150,9 @@ fn injected(_: &str) -> bool {
 
 fn agrees(name: &str, object: Option<&Bound<'_, PyAny>>, findings: &mut Findings) -> PyResult<bool> {
     Ok(match (name, object) {
-        ("outer", None) => {
-            let (depth, limit) = trusting(layout::recursion);
-            findings.depth = depth;
-            // SAFETY: the GIL is held.
-            limit == unsafe { ffi::Py_GetRecursionLimit() }
-        }
-        ("recursion", None) => trusting(layout::recursion).0 == findings.depth + 1,
-        ("variables", None) => variables_agree(),
+        // Of these there is no more to be read.
+        ("outer" | "recursion", None) | ("instance dict" | "other dict" | "version", Some(_)) => true,
+        ("variables", Some(_)) => variables_agree(),
         ("caller", None) => callers_agree(),
         ("stack", None) => stack_agrees(),
         ("namespace", None) => namespace_agrees(),
@@ -144,7 +163,6 @@ fn agrees(name: &str, object: Option<&Bound<'_, PyAny>>, findings: &mut Findings
             read.ends_with(&class.getattr("__qualname__")?.extract::<String>()?)
         }
         ("names" | "keys", Some(dict)) => dict_agrees(dict.cast::<PyDict>()?)?,
-        ("version", Some(namespace)) => key_version_agrees(namespace.cast::<PyDict>()?)?,
         ("not begun", Some(generator)) => begun_agrees(generator, true),
         ("ended", Some(generator)) => begun_agrees(generator, false),
         _ => false,
@@ -182,9 +200,7 @@ fn variables_agree() -> bool {
         let mut agree = Frame::Fast(fast).code().map(Obj::as_ptr) == Some(code.cast())
             && Frame::Fast(fast).globals().map(Obj::as_ptr) == Some(globals)
             && Frame::Fast(fast).line() == ffi::PyFrame_GetLineNumber(public) as u32;
-        // In the order of the slots.
-        let names = [c"check", c"a", c"b", c"k", c"args", c"kw", c"inner", c"instance", c"captured"];
-        for (index, name) in names.into_iter().enumerate() {
+        for (index, name) in VARIABLES.into_iter().enumerate() {
             let key = ffi::PyUnicode_FromString(name.as_ptr());
             let expected = ffi::PyFrame_GetVar(public, key);
             ffi::Py_DECREF(key);
@@ -311,13 +327,6 @@ fn dict_agrees(dict: &Bound<'_, PyDict>) -> PyResult<bool> {
     let renewed = version.is_some() && read().1 != version;
     dict.set_item(&present, 1)?;
     Ok(same && found && renewed)
-}
-
-/// The version of a table of keys, which code that looks up globals gives it, is taken away by another key.
-fn key_version_agrees(namespace: &Bound<'_, PyDict>) -> PyResult<bool> {
-    namespace.set_item("another", 1)?;
-    // SAFETY: a real dict, and the version is the one the layout was written for.
-    Ok(unsafe { layout::key_version(namespace.as_ptr()) } == 0)
 }
 
 fn begun_agrees(generator: &Bound<'_, PyAny>, expected: bool) -> bool {

@@ -338,7 +338,7 @@ impl Guards {
         let count = if cfg!(Py_3_13) { object + 12 } else { attributes.values_at() - 8 };
         // SAFETY: a live instance of a type that keeps attributes so, by its version; see `layout::managed_dict`.
         unsafe {
-            self.guard(object - 3 * size_of::<usize>());
+            self.guard(object - layout::MANAGED_DICT_BEFORE);
             self.guard(count);
         }
     }

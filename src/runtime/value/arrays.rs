@@ -88,12 +88,22 @@ pub fn push_element(out: &mut String, element: &Element<'_>, limits: Limits) {
             let sign = if imaginary.is_sign_negative() { "" } else { "+" };
             write!(out, "({}{sign}{}j)", float(*real), float(*imaginary))
         }
-        Element::Bytes(bytes) => {
+        Element::Bytes(bytes, more) => {
             push_bytes(out, bytes, limits.text);
+            out.push_str(if *more { "…" } else { "" });
             Ok(())
         }
-        Element::Text(text) => {
-            push_quoted_text(out, &text.chars().take(limits.text).collect::<String>());
+        Element::Text(text, more) => {
+            let mut shown: String = text.chars().take(limits.text).collect();
+            if *more {
+                shown.push('…');
+            } else {
+                let left_out = text[shown.len()..].chars().count();
+                if left_out > 0 {
+                    push_more(&mut shown, left_out);
+                }
+            }
+            push_quoted_text(out, &shown);
             Ok(())
         }
         Element::Object(None) => write!(out, "None"),

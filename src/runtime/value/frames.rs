@@ -2,15 +2,16 @@
 //!
 //! Invariants:
 //! - No Python code of pandas runs: attributes are taken from instance dicts, fields of its C types by their C getters,
-//!   data from NumPy's memory.
-//! - What is kept otherwise than in arrays shows its type in place of its values.
+//!   data from NumPy's memory, texts from pyarrow's.
+//! - What is kept otherwise shows its type in place of its values.
 
 use std::fmt::Write;
 
-use super::arrays::{Limits, push_elements};
+use super::arrays::{Limits, push_element, push_elements};
 use super::text::{brief, push_more};
+use crate::ffi::arrow::{Column, attribute};
 use crate::ffi::numpy::{Array, Element};
-use crate::ffi::object::{Int, Kind, Obj, lossy};
+use crate::ffi::object::{Int, Kind, Obj};
 use crate::ffi::python_types::{Owned, c_getter, exact_attribute};
 
 // Writing to a String cannot fail, so the results of `write!` are dropped in this file.
@@ -70,17 +71,6 @@ pub fn push_index(out: &mut String, object: Obj<'_>, limits: Limits) -> bool {
     true
 }
 
-/// An attribute of the instance itself.
-fn attribute<'a>(object: Obj<'a>, name: &str) -> Option<Obj<'a>> {
-    let mut found = None;
-    object.dict_attributes(&mut |key, value| {
-        if found.is_none() && key.kind() == (Kind::Str, true) && lossy(key) == name {
-            found = Some(value);
-        }
-    });
-    found
-}
-
 /// A field of a manager of blocks: a table's has it in a struct, a column's among its attributes.
 fn field(manager: Obj<'_>, name: &str) -> Option<Owned> {
     c_getter(manager, name).or_else(|| attribute(manager, name).map(Owned::of))
@@ -130,11 +120,12 @@ fn columns_of(blocks: &Owned) -> Option<usize> {
     None
 }
 
-/// How many rows the first block has that is kept in an array.
+/// How many rows the first block has that is kept in a known way.
 fn rows_of(blocks: &Owned) -> Option<usize> {
     (0..SEARCHED).map_while(|index| item(blocks, index)).find_map(|block| {
         let values = c_getter(block, "values")?;
-        with_array(values.get()?, |array| array.shape.last().copied()).flatten()
+        let values = values.get()?;
+        with_array(values, |array| array.shape.last().copied()).flatten().or_else(|| Column::of(values)?.length())
     })
 }
 
@@ -143,7 +134,7 @@ fn index_length(index: Obj<'_>) -> Option<usize> {
         return count(range);
     }
     let data = attribute(index, "_data")?;
-    with_array(data, |array| array.len())
+    with_array(data, |array| array.len()).or_else(|| Column::of(data)?.length())
 }
 
 /// Looks at the array in which something of pandas keeps its values.
@@ -161,9 +152,12 @@ fn push_label(out: &mut String, index: Obj<'_>, at: usize, limits: Limits) {
         return;
     }
     let shown = attribute(index, "_data").and_then(|data| {
+        if let Some(column) = Column::of(data) {
+            push_element(out, texts(&column, at, 1, limits)?.first()?, limits);
+            return Some(());
+        }
         with_array(data, |array| {
-            let elements = array.elements(at, 1)?;
-            super::arrays::push_element(out, elements.first()?, limits);
+            push_element(out, array.elements(at, 1)?.first()?, limits);
             Some(())
         })
         .flatten()
@@ -190,10 +184,7 @@ fn push_labels(out: &mut String, index: Obj<'_>, limits: Limits) {
             match shown {
                 Some(Some(())) => {}
                 Some(None) => out.push('…'),
-                None => {
-                    let name = data.ty().full_name();
-                    let _ = write!(out, "{} …", name.rsplit('.').next().unwrap_or(&name));
-                }
+                None => push_other(out, data, length, limits),
             }
         }
         (None, None) => out.push_str(&index.ty().full_name()),
@@ -249,9 +240,27 @@ fn push_values(out: &mut String, values: &Owned, row: Option<usize>, length: usi
     match shown {
         Some(Some(())) => {}
         Some(None) => out.push('…'),
-        None => {
-            let name = values.ty().full_name();
-            let _ = write!(out, "{} …", name.rsplit('.').next().unwrap_or(&name));
-        }
+        None => push_other(out, values, length, limits),
     }
+}
+
+/// Values that are in no array of NumPy: those in pyarrow's texts, else what they are.
+fn push_other(out: &mut String, values: Obj<'_>, length: usize, limits: Limits) {
+    let column = Column::of(values);
+    let name = values.ty().full_name();
+    let name = name.rsplit('.').next().unwrap_or(&name);
+    match column.as_ref().and_then(Column::dtype) {
+        Some(dtype) => out.push_str(&dtype),
+        None => out.push_str(name),
+    }
+    out.push(' ');
+    match column.and_then(|column| texts(&column, 0, limits.items, limits)) {
+        Some(elements) => push_elements(out, &elements, length, limits),
+        None => out.push('…'),
+    }
+}
+
+/// Texts of a column; bytes enough for as many characters as are shown, and one more.
+fn texts<'a>(column: &Column<'a>, skip: usize, count: usize, limits: Limits) -> Option<Vec<Element<'a>>> {
+    column.texts(skip, count, limits.text.saturating_mul(4).saturating_add(4))
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 from oracle.model import Value
 from support.filters import only
 from support.recording import Recording
+from support.running import python
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
@@ -22,7 +23,7 @@ import tempfile
 import numpy as np
 import pandas as pd
 
-# Texts in objects; with pyarrow, if that is there, pandas keeps them where only its code can read them.
+# Texts in objects: what pandas does without pyarrow.
 pd.set_option("mode.string_storage", "python")
 
 class Trap:
@@ -75,6 +76,8 @@ def test_arrays_show_dtype_shape_and_their_first_elements(record: Record, write:
             "np.array([True, False])": array + "bool (2,) [True, False]",
             "np.array([1, 258], dtype='>i4')": array + "byte-swapped int32 (2,) [1, 258]",
             "np.array(['ab', 'é'])": array + "U2 (2,) ['ab', 'é']",
+            "np.array(['x' * 1020])": array + f"U1020 (1,) ['{'x' * 1000}… +20 more']",
+            "np.array(['x' * 2000])": array + f"U2000 (1,) ['{'x' * 1000}…']",
             "np.array([b'a', b'bc'])": array + "S2 (2,) [b'a', b'bc']",
             "np.array(moments, dtype='M8[D]')": array + "datetime64[D] (2,) [2024-01-01, 2024-01-02]",
             "np.array(['NaT', 5], dtype='m8[ms]')": array + "timedelta64[ms] (2,) [NaT, 5 × ms]",
@@ -140,11 +143,176 @@ def test_tables_show_their_columns_in_order_and_their_index(record: Record, writ
     )
 
 
-def test_texts_that_only_code_can_read_are_named_by_their_type(record: Record, write: Write) -> None:
-    frame = "pandas.DataFrame: 2 rows × 2 columns "
-    expression = "(pd.set_option('mode.string_storage', 'pyarrow'), pd.DataFrame({'a': [1, 2], 's': ['x', 'y']}))[1]"
-    shown = "{column 0: int64 [1, 2], column 1: ArrowStringArray …}, index range(0, 2)"
-    check(record, write, {expression: frame + shown})
+def test_texts_in_pyarrow_are_shown_and_other_values_there_by_their_dtype(record: Record, write: Write) -> None:
+    frame, series = "pandas.DataFrame: ", "pandas.Series: "
+    arrow = "pd.set_option('mode.string_storage', 'pyarrow') or "
+    texts = "pd.array(['x', None, 'é' * 2000], 'string[pyarrow]')"
+    many = "pd.Series(pd.array([str(n) for n in range(100)], 'string[pyarrow]'))"
+    check(
+        record,
+        write,
+        {
+            arrow + "pd.DataFrame({'a': [1, 2], 's': ['x', 'y']})": frame
+            + "2 rows × 2 columns {'a': int64 [1, 2], 's': ArrowStringArray ['x', 'y']}, index range(0, 2)",
+            "pd.DataFrame({'s': ['x']}, index=['k'])": frame
+            + "1 rows × 1 columns {'s': ArrowStringArray ['x']}, index ArrowStringArray ['k']",
+            f"pd.Series({texts})": series
+            + f"ArrowStringArray ['x', None, '{'é' * 1000}… +1000 more'], index range(0, 3)",
+            many: series + "ArrowStringArray ['0', '1', '2', '3', '4', '5', … +94 more], index range(0, 100)",
+            f"{many}[90:][::-1]": series
+            + "ArrowStringArray ['99', '98', '97', '96', '95', '94', … +4 more], index range(99, 89, -1)",
+            "pd.Series(pd.array([], 'string[pyarrow]'))": series + "ArrowStringArray [], index range(0, 0)",
+            "pd.Index(['k', 'l'], dtype='string[pyarrow]')": "pandas.Index: ArrowStringArray ['k', 'l']",
+            "pd.Series([1, None], dtype='int64[pyarrow]')": series + "int64[pyarrow] …, index range(0, 2)",
+            "pd.DataFrame({'n': pd.array([1, 2], 'int64[pyarrow]')}, index=['a', 'b'])": frame
+            + "2 rows × 1 columns {'n': int64[pyarrow] …}, index ArrowStringArray ['a', 'b']",
+        },
+    )
+
+
+def test_what_a_program_does_to_texts_in_pyarrow_is_shown_and_nothing_of_theirs_is_kept(
+    record: Record, write: Write
+) -> None:
+    script = write(
+        """
+        import gc
+        import sys
+
+        import pandas as pd
+        import pyarrow
+
+        def change():
+            column = pd.array(["a", "b"], "string[pyarrow]")
+            column[1] = "c"
+            chunks = column._pa_array
+            before = pyarrow.total_allocated_bytes()
+            counts = [sys.getrefcount(column), sys.getrefcount(chunks)]
+            series = pd.Series(column)
+            counts.append(sys.getrefcount(chunks))
+            return counts, pyarrow.total_allocated_bytes() - before
+
+        print(change())
+        """
+    )
+    plain = python([script])
+    recorded = record(script, options=["--trace-filter", str(write(ONLY_THE_PROGRAM, "program.toml"))])
+    assert (recorded.status, recorded.stdout, recorded.stderr) == (0, plain.stdout, "")
+    shown = [step.locals["series"][2] for step in recorded.trace.main.steps if "series" in step.locals]
+    assert shown == ["ArrowStringArray ['a', 'c'], index range(0, 2)"] * 2
+
+
+TRAPS = """\
+import numpy as np
+import pandas as pd
+
+count = 0
+
+
+def trap(name):
+    def method(*args, **kwargs):
+        global count
+        count += 1
+        raise RuntimeError(name)
+
+    return method
+
+
+def made(name, base, /, *args, **kwargs):
+    # An instance of a class that derives from `base`, in which everything that can be asked counts and raises.
+    cls = type(name, (base,), {})
+    if base is np.ndarray:
+        instance = np.arange(6).reshape(2, 3).view(cls)
+    elif base is pd.Index:
+        instance = cls._simple_new(np.array(*args))
+    else:
+        instance = cls(*args, **kwargs)
+    for asked in dir(base):
+        if asked not in ("__class__", "__del__", "__new__", "__init__", "__dict__", "__doc__", "__module__"):
+            value = trap(name + "." + asked)
+            setattr(cls, asked, value if callable(getattr(base, asked, None)) else property(value))
+    cls.__getattribute__ = cls.__getattr__ = cls.__setattr__ = cls.__delattr__ = trap(name)
+    cls.__del__ = lambda self: None
+    return instance
+
+
+class Cell:
+    pass
+
+
+cell = Cell()
+objects = np.empty(2, dtype=object)
+objects[:] = [cell, cell]
+more = ["__bool__", "__len__", "__iter__", "__getattr__", "__array__", "__float__"]
+for asked in dir(object) + more:
+    if asked not in ("__class__", "__new__", "__init__", "__dict__", "__doc__", "__module__"):
+        setattr(Cell, asked, trap("Cell." + asked))
+"""
+
+
+def test_nothing_that_derives_from_arrays_and_tables_is_asked_anything(record: Record, write: Write) -> None:
+    script = write(
+        TRAPS
+        + """\
+everything = [
+    made("Array", np.ndarray),
+    made("Frame", pd.DataFrame, {"a": [1, 2], "s": ["x", "y"]}),
+    made("Column", pd.Series, [1.5, 2.5], name="n"),
+    made("Labels", pd.Index, [3, 1]),
+    made("Number", np.float64, 1.5),
+    made("Text", np.str_, "text"),
+    objects,
+]
+
+
+def takes(argument, *rest, option=None, **options):
+    local = argument
+    container = [local, (rest, option), {"key": local}]
+    return container
+
+
+def yields(item):
+    got = yield item
+    yield got
+
+
+def raises(item):
+    raise ValueError(item)
+
+
+class Holder:
+    def __init__(self, held):
+        self.held = held
+
+
+for item in everything:
+    result = takes(item, item, option=item, extra=item)
+    generator = yields(item)
+    next(generator)
+    generator.send(item)
+    holder = Holder(item)
+    try:
+        raises(item)
+    except ValueError as error:
+        error.args = ()
+print("called", count, "times")
+"""
+    )
+    plain = python([script])
+    assert (plain.stdout, plain.stderr) == ("called 0 times\n", "")
+    recorded = record(script, options=["--trace-filter", str(write(ONLY_THE_PROGRAM, "program.toml"))])
+    assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, "", 0)
+    shown = [dict(call.args)["argument"] for call in recorded.trace.main.calls_of("takes")]
+    texts = "'s': ArrowStringArray ['x', 'y']" if "Arrow" in str(shown[1]) else "'s': StringArray ['x', 'y']"
+    assert [value[1:3] for value in shown[1:3]] == [
+        ["__main__.Frame", f"2 rows × 2 columns {{'a': int64 [1, 2], {texts}}}, index range(0, 2)"],
+        ["__main__.Column", "'n' float64 [1.5, 2.5], index range(0, 2)"],
+    ]
+    assert [value[1] for value in shown] == [
+        "__main__.Array", "__main__.Frame", "__main__.Column", "__main__.Labels", "__main__.Number", "__main__.Text",
+        "numpy.ndarray",
+    ]  # fmt: skip
+    assert shown[4][2] == "1.5" and shown[5][2] == "text"
+    assert shown[6][2] == "object (2,) [<__main__.Cell>, <__main__.Cell>]"
 
 
 def test_what_is_shown_of_a_table_is_as_it_is_at_each_step(record: Record, write: Write) -> None:
