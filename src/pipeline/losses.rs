@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Serialize, Serializer};
 
-use super::layout::LossCause;
+use super::layout::{LossCause, Put, record};
 
 /// Losses of one stream, counted by any thread.
 #[derive(Debug, Default)]
@@ -52,6 +52,19 @@ impl LossCounts {
     /// The causes that occurred, with their counts.
     pub fn causes(&self) -> impl Iterator<Item = (LossCause, u64)> + '_ {
         LossCause::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, count)| *count > 0)
+    }
+}
+
+impl LossCounts {
+    /// The records that mark them.
+    pub fn records(&self) -> Vec<u8> {
+        let mut records = Vec::new();
+        for (cause, count) in self.causes() {
+            records.put_u8(record::LOST);
+            records.put_u8(cause as u8);
+            records.put_u64(count);
+        }
+        records
     }
 }
 

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::losses::Losses;
+use super::layout::LossCause;
+use super::losses::{LossCounts, Losses};
 use super::turns::Turns;
 use super::waiting::Waiting;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
@@ -44,11 +45,18 @@ pub struct StreamShared {
     pub(super) closed: AtomicBool,
     /// Events that were lost, and why.
     pub lost: Losses,
+    /// Those of them that no record tells of yet.
+    pub(super) untold: Losses,
     /// What was pushed last may be output that waits for more.
     output_waits: AtomicBool,
 }
 
 impl StreamShared {
+    /// What was lost and no record tells of yet.
+    pub fn untold(&self) -> LossCounts {
+        self.untold.counts()
+    }
+
     /// Whether output may have waited when this was asked; what the producer pushes later, it says again.
     pub(super) fn take_output_waits(&self) -> bool {
         let waits = self.output_waits.swap(false, Ordering::SeqCst);
@@ -111,6 +119,7 @@ impl StreamProducer {
             open: ArcSwapOption::empty(),
             closed: AtomicBool::new(false),
             lost: Losses::default(),
+            untold: Losses::default(),
             output_waits: AtomicBool::new(false),
         });
         let (writer, pending, next_sequence, ended) = (None, None, 0, false);
@@ -120,6 +129,17 @@ impl StreamProducer {
     /// What workers see.
     pub fn shared(&self) -> &Arc<StreamShared> {
         &self.shared
+    }
+
+    /// An event is lost; the next record that is stored is to tell of it, or else the encoder does at the end.
+    pub fn lose(&self, cause: LossCause) {
+        self.shared.lost.add(cause, 1);
+        self.shared.untold.add(cause, 1);
+    }
+
+    /// A record that tells of what was lost is stored.
+    pub fn told_of_losses(&self) {
+        self.shared.untold.take();
     }
 
     /// Publishes whole records. Constant time, no lock, no allocation except when a chunk is full.
@@ -141,6 +161,8 @@ impl StreamProducer {
         fence(Ordering::SeqCst);
         if !self.shared.output_waits.load(Ordering::Relaxed) {
             self.shared.output_waits.store(true, Ordering::SeqCst);
+            // Before it is looked whether a look was announced: else that look could miss this, and none would follow.
+            fence(Ordering::SeqCst);
         }
         self.waiting.announce();
     }

@@ -87,8 +87,6 @@ pub struct ThreadRecorder {
     kept_floor: usize,
     /// Events lost since then.
     lost_events: u64,
-    /// How many of them because the recorder failed on them.
-    failed_events: u64,
     /// The frames that ran already when this thread's first event came have been entered.
     joined: bool,
     /// The epoch of the session that the stack belongs to.
@@ -143,7 +141,6 @@ impl ThreadRecorder {
             published_depth: 0,
             kept_floor: 0,
             lost_events: 0,
-            failed_events: 0,
             joined: shared.entries.is_some(),
             epoch: shared.state.epoch(),
             timer: Timer::default(),
@@ -350,7 +347,6 @@ impl ThreadRecorder {
 
     /// Forgets what was composed for an event that failed; the stack stays as the encoder knows it.
     pub fn abandon_event(&mut self) {
-        self.failed_events += 1;
         self.mark_loss(LossCause::RecorderError);
     }
 
@@ -425,7 +421,7 @@ impl ThreadRecorder {
 
     fn mark_loss(&mut self, cause: LossCause) {
         self.out.clear();
-        self.producer.shared().lost.add(cause, 1);
+        self.producer.lose(cause);
         self.lost_events += 1;
     }
 
@@ -445,15 +441,7 @@ impl ThreadRecorder {
 
     #[cold]
     fn send_stack_again(&mut self) {
-        let mut records = Vec::new();
-        let full = self.lost_events - self.failed_events;
-        for (cause, count) in [(LossCause::QueueFull, full), (LossCause::RecorderError, self.failed_events)] {
-            if count > 0 {
-                records.put_u8(record::LOST);
-                records.put_u8(cause as u8);
-                records.put_u64(count);
-            }
-        }
+        let mut records = self.producer.shared().untold().records();
         for _ in self.kept_floor..self.published_depth {
             records.put_u8(record::RETURN);
             records.put_u8(tag::NONE);
@@ -465,8 +453,8 @@ impl ThreadRecorder {
         if self.producer.push(&records) != Pushed::Stored {
             return;
         }
+        self.producer.told_of_losses();
         self.lost_events = 0;
-        self.failed_events = 0;
         self.published();
         for cache in &mut self.slots {
             cache.invalidate();

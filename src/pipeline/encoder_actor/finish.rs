@@ -2,6 +2,7 @@
 //!
 //! Invariants:
 //! - A stream that has written something ends balanced; one that has not leaves nothing behind.
+//! - What a stream lost behind its last record is marked at its end.
 //! - Whatever is finished tells the writer that no more will come, so that it can close the file.
 
 use std::sync::Arc;
@@ -29,7 +30,18 @@ impl Encoding {
         Ok(())
     }
 
+    /// Marks what a stream lost behind its last record, if it leaves anything behind.
+    pub(super) fn mark_losses(&mut self, id: u32) -> RecorderResult<()> {
+        let Some(stream) = self.streams.get(&id) else { return Ok(()) };
+        if self.suspended || self.flight.is_some() || !(id == 0 || stream.cut || stream.buffer.is_some()) {
+            return Ok(());
+        }
+        let records = stream.shared.untold.take().records();
+        self.encode(id, &records)
+    }
+
     pub(super) fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
+        self.mark_losses(id)?;
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         stream.shared.open.store(None);
         if self.suspended {

@@ -67,6 +67,7 @@ impl Encoding {
         if !self.streams.get(&id).is_some_and(|stream| stream.meter.pooled && !stream.parked) {
             return Ok(false);
         }
+        self.mark_losses(id)?;
         self.end_calls(id)?;
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.shared.open.store(None);

@@ -296,3 +296,35 @@ fn stats_follow_a_running_recording() {
     assert_eq!(metadata["losses"], value!({"recorder_error": 4}));
     assert_eq!(metadata["streams"][0]["losses"], value!({"recorder_error": 4}));
 }
+
+#[test]
+fn what_a_thread_lost_last_is_marked_at_the_end_of_its_trace() {
+    use crate::pipeline::layout::LossCause;
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = spawn(config(dir.path(), TraceFormat::Binary));
+    for name in ["MainThread", "worker"] {
+        let mut counter = Counter::start(&pipeline, name);
+        counter.steps(10);
+        counter.producer.lose(LossCause::QueueFull);
+        counter.producer.lose(LossCause::QueueFull);
+        counter.producer.lose(LossCause::RecorderError);
+    }
+    let report = pipeline.stop(Exit::Code(0), Map::new()).unwrap();
+    assert_eq!(report.stats.streams.len(), 2);
+    for stream in &report.stats.streams {
+        assert_eq!((stream.counts.gaps, stream.counts.lost, stream.losses.total()), (2, 3, 3));
+        let events = events(&dir.path().join(&stream.directory).join("trace.bin"));
+        let marks: Vec<_> = events
+            .iter()
+            .filter_map(|event| match event {
+                runtime_tracing::TraceLowLevelEvent::Event(mark) => Some(mark.metadata.as_str()),
+                _ => None,
+            })
+            .collect();
+        let expected = [
+            r#"{"kind":"lost","cause":"queue_full","count":2}"#,
+            r#"{"kind":"lost","cause":"recorder_error","count":1}"#,
+        ];
+        assert_eq!(marks, expected);
+    }
+}

@@ -52,7 +52,6 @@ struct Parked {
     published_depth: usize,
     kept_floor: usize,
     lost_events: u64,
-    failed_events: u64,
     joined: bool,
     epoch: u32,
     chunk: OpenChunk,
@@ -66,7 +65,6 @@ impl Parked {
         swap(&mut self.published_depth, &mut recorder.published_depth);
         swap(&mut self.kept_floor, &mut recorder.kept_floor);
         swap(&mut self.lost_events, &mut recorder.lost_events);
-        swap(&mut self.failed_events, &mut recorder.failed_events);
         swap(&mut self.joined, &mut recorder.joined);
         swap(&mut self.epoch, &mut recorder.epoch);
         swap(&mut self.chunk, &mut recorder.chunk);
@@ -161,7 +159,6 @@ impl ThreadRecorder {
             published_depth: 0,
             kept_floor: 0,
             lost_events: 0,
-            failed_events: 0,
             joined: self.shared.entries.is_some(),
             epoch: self.shared.state.epoch(),
             chunk: OpenChunk::default(),
