@@ -70,6 +70,13 @@ impl<'a> FastFrame<'a> {
         (!pointer.is_null()).then_some(Self { pointer, borrowed: PhantomData })
     }
 
+    /// Somebody may hold an object of this frame, and bind its variables by that.
+    #[inline]
+    pub fn has_object(self) -> bool {
+        // SAFETY: a live frame of the trusted layout.
+        unsafe { !(*self.pointer).frame_obj.is_null() }
+    }
+
     /// The variable in a slot; cells are not opened.
     #[inline]
     pub fn slot(self, index: usize) -> Option<Obj<'a>> {

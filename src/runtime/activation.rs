@@ -19,6 +19,8 @@ pub struct ActivationGate {
     /// Whether a path is that file: resolving links asks the file system, and a file has many code objects.
     known: Mutex<FxHashMap<PathBuf, bool>>,
     active: AtomicUsize,
+    /// How often it was opened.
+    openings: AtomicUsize,
 }
 
 /// Paths that are remembered; after that they are forgotten all at once.
@@ -28,7 +30,7 @@ impl ActivationGate {
     /// `path`: the file that switches recording on; relative to `cwd`.
     pub fn new(path: Option<&Path>, cwd: &Path) -> Self {
         let file = path.map(|path| canonical(&cwd.join(path)));
-        Self { file, known: Mutex::default(), active: AtomicUsize::new(0) }
+        Self { file, known: Mutex::default(), active: AtomicUsize::new(0), openings: AtomicUsize::new(0) }
     }
 
     /// No file was named: everything is recorded.
@@ -64,7 +66,15 @@ impl ActivationGate {
     /// A frame of the file is entered.
     #[inline]
     pub fn enter(&self) {
-        self.active.fetch_add(1, Ordering::Relaxed);
+        if self.active.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.openings.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often it was opened: a thread that finds another number than before may have missed something.
+    #[inline]
+    pub fn openings(&self) -> usize {
+        self.openings.load(Ordering::Relaxed)
     }
 
     /// A frame of the file is left.
@@ -81,6 +91,7 @@ impl ActivationGate {
     /// So many frames of the file are running, whatever was counted until now.
     pub fn rebase(&self, running: usize) {
         self.active.store(running, Ordering::Relaxed);
+        self.openings.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
+use super::stores::Stores;
 use crate::trace_filter::{ScopeResolution, ValueAction};
 
 /// The decision.
@@ -43,6 +44,8 @@ pub struct TracedCode {
     pub id: u32,
     /// Fast slots: locals, cells, free variables.
     pub fixed: Box<[FixedSlot]>,
+    /// What its lines can bind of them, if that is known.
+    pub stores: Option<Stores>,
     /// The parameters, in signature order.
     pub parameters: Box<[Parameter]>,
     /// Globals the code can load, shown after the fast slots.

@@ -13,6 +13,8 @@ pub enum Stage {
     SuppressEvents,
     TargetArgs,
     Panic,
+    /// Fails where a variable was passed over that has changed.
+    PassedOver,
 }
 
 /// What is injected in this session; read once at its start.
@@ -33,6 +35,7 @@ impl Injection {
             "suppress-events" => Some(Stage::SuppressEvents),
             "target-args" => Some(Stage::TargetArgs),
             "panic" => Some(Stage::Panic),
+            "passed-over" => Some(Stage::PassedOver),
             _ => None,
         };
         Self { stage }
@@ -57,6 +60,7 @@ impl Injection {
             Stage::SuppressEvents => "suppress-events",
             Stage::TargetArgs => "target-args",
             Stage::Panic => "panic",
+            Stage::PassedOver => "passed-over",
         };
         Err(Box::new(match stage {
             Stage::TargetArgs => crate::target!(TraceIncomplete, "test-injected failure at {name}"),

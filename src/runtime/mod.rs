@@ -13,6 +13,7 @@ pub mod joins;
 pub mod namespace;
 pub mod overhead;
 pub mod slots;
+pub mod stores;
 pub mod thread;
 pub mod tracer;
 pub mod triggers;

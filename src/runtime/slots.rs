@@ -68,6 +68,11 @@ impl SlotCache {
         !matches!(self.state, STALE | SNAPSHOT | CONTENT)
     }
 
+    /// Whatever it refers to, it is shown as hidden, or not at all.
+    pub fn is_hidden(&self) -> bool {
+        self.state == REDACTED
+    }
+
     #[inline]
     pub fn is_unbound(&self) -> bool {
         self.state == UNBOUND

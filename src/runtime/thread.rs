@@ -32,6 +32,7 @@ use crate::runtime::value::{Hidden, Snapshotter, dropped, redacted};
 use crate::trace_filter::{ValueAction, ValueKind};
 
 mod globals;
+mod look;
 mod output;
 mod pause;
 mod samples;
@@ -55,6 +56,8 @@ struct ShadowFrame {
     activates: bool,
     /// What is known of the globals that are shown with it; see `globals`.
     globals: u64,
+    /// Which of its slots are looked at.
+    look: look::Look,
     namespace: Option<Box<NamespaceView>>,
 }
 
@@ -220,6 +223,7 @@ impl ThreadRecorder {
             count,
             activates: code.activates,
             globals: globals::FRESH,
+            look: look::Look::around(),
             namespace,
         });
         self.snapshotter.begin_step(self.out.len());
@@ -293,22 +297,7 @@ impl ThreadRecorder {
         }
         self.snapshotter.begin_step(self.out.len());
         let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
-        let count = code.fixed.len();
-        let mut index = 0;
-        while index < count {
-            // Most variables did not change.
-            if let Frame::Fast(fast) = frame
-                && let Some(caches) = self.slots.get(base + index..base + count)
-            {
-                let seen = &mut self.snapshotter;
-                index += caches.iter().zip(index..).take_while(|(cache, at)| cache.has(fast.slot(*at), seen)).count();
-                if index == count {
-                    break;
-                }
-            }
-            self.update_fixed(frame, code, base, index, (code.fixed[index].action, ValueKind::Local));
-            index += 1;
-        }
+        self.update_fixed_slots(frame, code, base, line)?;
         if !code.globals.is_empty() {
             self.update_globals(frame, code, base);
         }
@@ -423,6 +412,7 @@ impl ThreadRecorder {
         self.out.clear();
         self.producer.lose(cause);
         self.lost_events += 1;
+        self.look_around();
     }
 
     /// Before an event: what bypassed the streams comes first; and if events were lost: says so, and sends the stack as it
@@ -459,6 +449,7 @@ impl ThreadRecorder {
         for cache in &mut self.slots {
             cache.invalidate();
         }
+        self.look_around();
         for frame in &mut self.stack {
             frame.globals = globals::UNSETTLED;
             if let Some(view) = &mut frame.namespace {

@@ -25,6 +25,7 @@ use crate::policy::model::Globals;
 use crate::runtime::code_entry::{
     CodeEntry, FixedSlot, Gatekeeper, GlobalSlot, NOT_INSTRUMENTED, Namespace, Parameter, TracedCode,
 };
+use crate::runtime::stores::Stores;
 use crate::runtime::value::NamePolicy;
 use crate::trace_filter::{ExecDecision, Scope, ScopeResolution, ValueAction, ValueKind};
 
@@ -238,6 +239,7 @@ fn decide_now(
         Parameter { slot, action, differs: action != fixed[index].action }
     };
     let parameters = order.iter().map(parameter).collect();
+    let stores = Stores::of(&ffi::bound(py, code.object()), signature.first_line, &fixed)?;
     let id = shared.tables.add_code(CodeInfo {
         path: path_text,
         first_line: signature.first_line,
@@ -254,6 +256,7 @@ fn decide_now(
     Ok(Some(TracedCode {
         id,
         fixed,
+        stores,
         parameters,
         globals,
         no_globals: AtomicU64::new(0),
