@@ -16,7 +16,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType
+from types import CodeType, MethodType
 from typing import Any
 
 from . import session
@@ -110,12 +110,39 @@ def _recording(shell: Any, options: Any, cell: str) -> Iterator[list[CodeType]]:
     )
     status = 1
     try:
-        yield pieces
+        with _watched("stdout"), _watched("stderr"):
+            yield pieces
         status = 0
     finally:
         recording.stop(exit_code=status)
     if not options.quiet:
         print(f"Trace: {name}", file=sys.stderr)
+
+
+@contextmanager
+def _watched(name: str) -> Iterator[None]:
+    """Has IPython's own `write` of a stream end in the recorder's.
+
+    IPython keeps what a cell prints: for that it puts a function onto the stream, which calls the method it found there
+    before the recording began, and so before the stream was watched.
+    """
+    stream: Any = getattr(sys, name)
+    function = getattr(stream, "__dict__", {}).get("write")
+    closure = (
+        dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        if inspect.isfunction(function)
+        else {}
+    )
+    cell = closure.get("original_write")
+    if cell is None:
+        yield
+        return
+    before = cell.cell_contents
+    cell.cell_contents = MethodType(type(stream).write, stream)
+    try:
+        yield
+    finally:
+        cell.cell_contents = before
 
 
 def _compile(source: str, file: str) -> list[CodeType]:

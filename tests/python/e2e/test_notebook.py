@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from codetracer_python_recorder.codetracer_python_recorder import verify_trace
 from support.reading import Trace
 from support.running import Outcome
@@ -35,14 +36,18 @@ total
 """
 
 
-def cells(write: Write, run: Run, *sources: str) -> Outcome:
-    return run(write(SESSION, "session.py"), stdin="\n# next cell\n".join([LOAD, *sources]))
+def cells(write: Write, run: Run, *sources: str, unbuffered: str = "") -> Outcome:
+    stdin = "\n# next cell\n".join([LOAD, *sources])
+    return run(write(SESSION, "session.py"), stdin=stdin, env={"PYTHONUNBUFFERED": unbuffered})
 
 
-def test_a_cell_has_its_output_and_value_and_a_trace_of_a_real_file(write: Write, run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_cell_has_its_output_and_value_and_a_trace_of_a_real_file(
+    write: Write, run: Run, tmp_path: Path, unbuffered: str
+) -> None:
     after = f"total, home == {str(tmp_path)!r}"
-    plain = cells(write, run, CELL, after)
-    recorded = cells(write, run, f"%%codetracer\n{CELL}", after)
+    plain = cells(write, run, CELL, after, unbuffered=unbuffered)
+    recorded = cells(write, run, f"%%codetracer\n{CELL}", after, unbuffered=unbuffered)
     assert "Out[2]: 30" in plain.stdout and "Out[3]: (30, True)" in plain.stdout
     assert recorded.stdout == plain.stdout
     assert recorded.stderr == "Trace: codetracer-traces/cell-2\n"
