@@ -91,7 +91,8 @@ def run(command: str, directory: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", "-c", command],
         cwd=directory,
-        env=environment({"PATH": search, "NO_COLOR": "1"}),
+        # The guides show a terminal, where output and messages come in order.
+        env=environment({"PATH": search, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
