@@ -59,7 +59,7 @@ FIELDS = {
     "InterpreterFrame.owner": (BYTE, "variables"),
     "InterpreterFrame.localsplus": (WORD, "variables"),
     "InterpreterFrame.locals": (WORD, "namespace"),
-    "Instance.dict": (WORD, "instance"),
+    "Instance.dict": (WORD, "instance|other dict"),
     "DictValues": (WORD, "instance"),
     "DictValues.values": (WORD, "instance"),
     **({"DictValues.valid": (BYTE, "instance|other dict")} if sys.version_info >= (3, 13) else {}),
