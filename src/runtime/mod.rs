@@ -5,6 +5,7 @@
 //! can hold, or runs code of the program.
 
 pub mod activation;
+pub mod bytecode;
 pub mod code_entry;
 pub mod entries;
 pub mod inject;

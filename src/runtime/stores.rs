@@ -10,6 +10,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
+use super::bytecode::Opcodes;
 use super::code_entry::FixedSlot;
 
 /// Variables of a frame, a bit for each slot.
@@ -31,33 +32,6 @@ pub struct Stores {
     pub in_cells: Slots,
 }
 
-/// Numbers of the instructions that bind or unbind fast locals.
-#[derive(Debug, PartialEq, Eq)]
-struct Opcodes {
-    /// The argument is the slot.
-    one: &'static [u8],
-    /// The argument is two slots of four bits.
-    two: &'static [u8],
-    extended_arg: u8,
-}
-
-/// By name, for the test that compares the numbers with the interpreter's.
-#[cfg(test)]
-const NAMES: [&[&str]; 2] =
-    [&["STORE_FAST", "DELETE_FAST", "LOAD_FAST_AND_CLEAR"], &["STORE_FAST_LOAD_FAST", "STORE_FAST_STORE_FAST"]];
-
-impl Opcodes {
-    /// Those of the versions whose frames are read in place.
-    fn of_interpreter(py: Python<'_>) -> Option<Self> {
-        let version = py.version_info();
-        match (version.major, version.minor) {
-            (3, 12) => Some(Self { one: &[125, 126, 143], two: &[], extended_arg: 144 }),
-            (3, 13) => Some(Self { one: &[110, 65, 86], two: &[111, 112], extended_arg: 71 }),
-            _ => None,
-        }
-    }
-}
-
 /// Instructions of one line: offsets in bytes, the end exclusive.
 struct Run {
     start: usize,
@@ -70,21 +44,26 @@ impl Stores {
     ///
     /// # Errors
     /// Only if memory runs out.
-    pub fn of(code: &Bound<'_, PyAny>, first_line: u32, slots: &[FixedSlot]) -> PyResult<Option<Self>> {
-        if slots.is_empty() || slots.len() > Slots::BITS as usize {
+    pub fn of(
+        code: &Bound<'_, PyAny>,
+        opcodes: &Opcodes,
+        first_line: u32,
+        slots: &[FixedSlot],
+    ) -> PyResult<Option<Self>> {
+        if slots.is_empty() || slots.len() > Slots::BITS as usize || opcodes.binding.is_none() {
             return Ok(None);
         }
-        let Some(opcodes) = Opcodes::of_interpreter(code.py()) else { return Ok(None) };
         let bytecode = code.getattr("co_code")?.cast_into::<PyBytes>()?;
         let mut runs = Vec::new();
         for run in code.call_method0("co_lines")?.try_iter()? {
             let (start, end, line) = run?.extract::<(usize, usize, Option<u32>)>()?;
             runs.push(Run { start, end, line });
         }
-        Ok(Self::read(&opcodes, bytecode.as_bytes(), &runs, first_line, slots))
+        Ok(Self::read(opcodes, bytecode.as_bytes(), &runs, first_line, slots))
     }
 
     fn read(opcodes: &Opcodes, bytecode: &[u8], runs: &[Run], first_line: u32, slots: &[FixedSlot]) -> Option<Self> {
+        let binding = opcodes.binding.as_ref()?;
         let last_line = runs.iter().filter_map(|run| run.line).max()?;
         let first_line = runs.iter().filter_map(|run| run.line).fold(first_line, u32::min);
         let count = last_line - first_line + 1;
@@ -97,18 +76,14 @@ impl Stores {
             Some(line) => lines[(line - first_line) as usize] |= stored,
             None => anywhere |= stored,
         };
-        let (mut argument, mut before, mut runs) = (0usize, None, runs.iter().peekable());
-        for (unit, pair) in bytecode.chunks_exact(2).enumerate() {
-            argument = argument << 8 | usize::from(pair[1]);
-            while runs.next_if(|run| run.end <= unit * 2).is_some() {}
-            let line = runs.peek().filter(|run| run.start <= unit * 2).and_then(|run| run.line);
-            let opcode = pair[0];
-            if opcode == opcodes.extended_arg {
-                continue;
-            }
-            let stored = if opcodes.one.contains(&opcode) {
+        let (mut before, mut runs) = (None, runs.iter().peekable());
+        for instruction in opcodes.instructions(bytecode) {
+            let (at, opcode, argument) = (instruction.at, instruction.opcode, instruction.argument);
+            while runs.next_if(|run| run.end <= at).is_some() {}
+            let line = runs.peek().filter(|run| run.start <= at).and_then(|run| run.line);
+            let stored = if binding.one.contains(&opcode) {
                 bit(argument)
-            } else if opcodes.two.contains(&opcode) {
+            } else if binding.two.contains(&opcode) {
                 bit(argument >> 4) | bit(argument & 15)
             } else {
                 0
@@ -119,7 +94,6 @@ impl Stores {
                     add(before, stored);
                 }
             }
-            argument = 0;
             before = Some(line);
         }
         for line in &mut lines {
@@ -143,11 +117,18 @@ fn bit(slot: usize) -> Slots {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::bytecode::Binding;
 
     fn slots(count: usize) -> Vec<FixedSlot> {
         (0..count)
             .map(|_| FixedSlot { name: 0, in_cell: false, action: crate::trace_filter::ValueAction::Allow })
             .collect()
+    }
+
+    /// 125 stores, 144 is a prefix.
+    fn storing() -> Opcodes {
+        let binding = Some(Binding { one: vec![125], two: vec![] });
+        Opcodes { extended_arg: Some(144), binding, ..Opcodes::default() }
     }
 
     fn compiled<'py>(py: Python<'py>, source: &str) -> (Bound<'py, PyAny>, Vec<(String, usize)>) {
@@ -163,7 +144,7 @@ mod tests {
         Python::initialize();
         let (stores, names) = Python::attach(|py| {
             let (code, names) = compiled(py, source);
-            (Stores::of(&code, 1, &slots(names.len())).unwrap().unwrap(), names)
+            (Stores::of(&code, &Opcodes::of_interpreter(py).unwrap(), 1, &slots(names.len())).unwrap().unwrap(), names)
         });
         move |line| {
             names.iter().filter(|(_, at)| stores.on(line) & bit(*at) != 0).map(|(name, _)| name.clone()).collect()
@@ -202,7 +183,7 @@ mod tests {
 
     #[test]
     fn extended_arguments_reach_slots_above_255_and_those_are_none_of_ours() {
-        let opcodes = Opcodes { one: &[125], two: &[], extended_arg: 144 };
+        let opcodes = storing();
         let runs = [Run { start: 0, end: 4, line: Some(1) }, Run { start: 4, end: 8, line: Some(2) }];
         let bytecode = [144, 1, 125, 2, 125, 3, 125, 4];
         let stores = Stores::read(&opcodes, &bytecode, &runs, 1, &slots(5)).unwrap();
@@ -212,39 +193,10 @@ mod tests {
 
     #[test]
     fn instructions_without_a_line_count_for_every_line() {
-        let opcodes = Opcodes { one: &[125], two: &[], extended_arg: 144 };
+        let opcodes = storing();
         let run = |start, line| Run { start, end: start + 4, line };
         let stores =
             Stores::read(&opcodes, &[0, 0, 125, 0, 0, 0, 125, 1], &[run(0, Some(7)), run(4, None)], 7, &slots(2));
         assert_eq!(stores.unwrap().on(7), bit(0) | bit(1));
-    }
-
-    #[test]
-    fn the_known_opcodes_are_those_of_the_interpreter() {
-        Python::initialize();
-        Python::attach(|py| {
-            let Some(opcodes) = Opcodes::of_interpreter(py) else { return };
-            let map = py.import("opcode").unwrap().getattr("opmap").unwrap();
-            let numbers = |names: &[&str]| -> Vec<u8> {
-                names.iter().filter_map(|name| map.get_item(name).ok()?.extract().ok()).collect()
-            };
-            assert_eq!(opcodes.one, numbers(NAMES[0]));
-            assert_eq!(opcodes.two, numbers(NAMES[1]));
-            assert_eq!([opcodes.extended_arg].to_vec(), numbers(&["EXTENDED_ARG"]));
-            // No other instruction binds one: whatever has FAST in its name is known, or only reads.
-            let all: Vec<String> = map
-                .call_method0("keys")
-                .unwrap()
-                .try_iter()
-                .unwrap()
-                .map(|name| name.unwrap().extract().unwrap())
-                .collect();
-            for name in all.iter().filter(|name| name.contains("FAST")) {
-                let known = NAMES.iter().any(|names| names.contains(&name.as_str()));
-                let reads = ["LOAD_FAST", "LOAD_FAST_CHECK", "LOAD_FAST_LOAD_FAST"].contains(&name.as_str());
-                // The compiler's own, which becomes STORE_FAST.
-                assert!(known || reads || name == "STORE_FAST_MAYBE_NULL", "{name}");
-            }
-        });
     }
 }

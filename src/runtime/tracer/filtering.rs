@@ -22,6 +22,7 @@ use crate::monitoring::CodeObjectWrapper;
 use crate::monitoring::code::{CodeNames, CodeSignature};
 use crate::pipeline::tables::CodeInfo;
 use crate::policy::model::Globals;
+use crate::runtime::bytecode::Opcodes;
 use crate::runtime::code_entry::{
     CodeEntry, FixedSlot, Gatekeeper, GlobalSlot, NOT_INSTRUMENTED, Namespace, Parameter, TracedCode,
 };
@@ -34,61 +35,6 @@ const MAX_GLOBALS: usize = 256;
 const CO_OPTIMIZED: u32 = 0x1;
 const CO_VARARGS: u32 = 0x4;
 const CO_VARKEYWORDS: u32 = 0x8;
-
-/// Numbers of the instructions that load globals; they differ between versions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Opcodes {
-    load_global: Option<u8>,
-    by_name: Vec<u8>,
-    extended_arg: Option<u8>,
-}
-
-impl Opcodes {
-    /// What is known of this version of CPython, or what its `opcode` module says: to import that takes time, and finds
-    /// a module of the program if it has one of that name.
-    pub fn of_interpreter(py: Python<'_>) -> PyResult<Self> {
-        let version = py.version_info();
-        match (version.major, version.minor) {
-            (3, 12) => Ok(Self { load_global: Some(116), by_name: vec![101, 175, 97], extended_arg: Some(144) }),
-            (3, 13) => Ok(Self { load_global: Some(91), by_name: vec![92, 90, 113], extended_arg: Some(71) }),
-            _ => Self::of_module(py),
-        }
-    }
-
-    fn of_module(py: Python<'_>) -> PyResult<Self> {
-        let map = py.import("opcode")?.getattr("opmap")?;
-        let number = |name: &str| -> Option<u8> { map.get_item(name).ok()?.extract().ok() };
-        Ok(Self {
-            load_global: number("LOAD_GLOBAL"),
-            by_name: ["LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "STORE_GLOBAL"]
-                .into_iter()
-                .filter_map(number)
-                .collect(),
-            extended_arg: number("EXTENDED_ARG"),
-        })
-    }
-
-    /// Indices into `co_names` of what the instructions load as globals.
-    fn global_names(&self, bytecode: &[u8]) -> Vec<usize> {
-        let mut found = Vec::new();
-        let mut argument = 0usize;
-        for pair in bytecode.chunks_exact(2) {
-            argument = argument << 8 | usize::from(pair[1]);
-            let opcode = Some(pair[0]);
-            if opcode == self.extended_arg {
-                continue;
-            }
-            if opcode == self.load_global {
-                // The lowest bit says whether a null is pushed for a call.
-                found.push(argument >> 1);
-            } else if self.by_name.contains(&pair[0]) {
-                found.push(argument);
-            }
-            argument = 0;
-        }
-        found
-    }
-}
 
 /// The decision of this session, if there is one.
 #[inline]
@@ -239,7 +185,12 @@ fn decide_now(
         Parameter { slot, action, differs: action != fixed[index].action }
     };
     let parameters = order.iter().map(parameter).collect();
-    let stores = Stores::of(&ffi::bound(py, code.object()), signature.first_line, &fixed)?;
+    let lines_are_read_in_place = shared.local_events != shared.call_events && ffi::layout::trusted();
+    let stores = if lines_are_read_in_place {
+        Stores::of(&ffi::bound(py, code.object()), &shared.opcodes, signature.first_line, &fixed)?
+    } else {
+        None
+    };
     let id = shared.tables.add_code(CodeInfo {
         path: path_text,
         first_line: signature.first_line,
@@ -340,6 +291,17 @@ fn global_slots(
     Ok((slots, names))
 }
 
+/// Indices into `co_names` of what the instructions load as globals.
+fn global_names(opcodes: &Opcodes, bytecode: &[u8]) -> impl Iterator<Item = usize> {
+    opcodes.instructions(bytecode).filter_map(|instruction| {
+        if Some(instruction.opcode) == opcodes.load_global {
+            // The lowest bit says whether a null is pushed for a call.
+            return Some(instruction.argument >> 1);
+        }
+        opcodes.by_name.contains(&instruction.opcode).then_some(instruction.argument)
+    })
+}
+
 fn collect_globals(
     opcodes: &Opcodes,
     code: &Bound<'_, PyAny>,
@@ -349,7 +311,7 @@ fn collect_globals(
 ) -> PyResult<()> {
     let bytecode = code.getattr("co_code")?.cast_into::<PyBytes>()?;
     let names = code.getattr("co_names")?.cast_into::<PyTuple>()?;
-    for index in opcodes.global_names(bytecode.as_bytes()) {
+    for index in global_names(opcodes, bytecode.as_bytes()) {
         let Ok(name) = names.get_item(index) else { continue };
         let text = ffi::with_obj(&name, lossy);
         let dunder = text.starts_with("__") && text.ends_with("__");
@@ -467,16 +429,9 @@ mod tests {
     }
 
     #[test]
-    fn the_known_opcodes_are_those_of_the_interpreter() {
-        Python::initialize();
-        Python::attach(|py| {
-            assert_eq!(Opcodes::of_interpreter(py).unwrap(), Opcodes::of_module(py).unwrap());
-        });
-    }
-
-    #[test]
     fn global_loads_are_found_across_extended_arguments() {
-        let opcodes = Opcodes { load_global: Some(116), by_name: vec![92], extended_arg: Some(144) };
-        assert_eq!(opcodes.global_names(&[116, 3, 0, 0, 144, 1, 116, 0, 92, 7]), [1, 128, 7]);
+        let opcodes = Opcodes { load_global: Some(116), by_name: vec![92], extended_arg: Some(144), binding: None };
+        let found: Vec<usize> = global_names(&opcodes, &[116, 3, 0, 0, 144, 1, 116, 0, 92, 7]).collect();
+        assert_eq!(found, [1, 128, 7]);
     }
 }

@@ -16,6 +16,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::tables::Tables;
 use crate::policy::model::Globals;
 use crate::runtime::activation::ActivationGate;
+use crate::runtime::bytecode::Opcodes;
 use crate::runtime::entries::Entries;
 use crate::runtime::inject::Injection;
 use crate::runtime::io_capture::totals::Totals;
@@ -59,7 +60,7 @@ pub struct Shared {
     pub cwd: PathBuf,
     /// `sys.path` entries, for the legacy module names.
     pub search_path: Vec<PathBuf>,
-    pub opcodes: super::filtering::Opcodes,
+    pub opcodes: Opcodes,
     pub stats: Stats,
     /// What callbacks cost.
     pub overhead: Overhead,
