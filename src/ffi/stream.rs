@@ -200,12 +200,13 @@ pub fn unwatch(py: Python<'_>) {
     }
 }
 
-/// The type that one of our subtypes stands for; `None` for other types.
-#[cfg(target_os = "linux")]
-pub fn original_of<'py>(ty: &Bound<'py, PyType>) -> Option<Bound<'py, PyAny>> {
-    let base = retype::base_of(ty.as_ptr() as usize)?;
-    // SAFETY: the types in that table live for ever, and the GIL is held.
-    Some(unsafe { Bound::from_borrowed_ptr(ty.py(), base as *mut PyObject) })
+/// Whether a type is exactly this class of `_io`, or our subtype of it.
+///
+/// # Errors
+/// There is no such class.
+pub fn is_class(ty: &Bound<'_, PyType>, class: &str) -> PyResult<bool> {
+    let class = ty.py().import("_io")?.getattr(class)?;
+    Ok(ty.is(&class) || retype::base_of(ty.as_ptr() as usize) == Some(class.as_ptr() as usize))
 }
 
 fn is_watched(object: &Bound<'_, PyAny>) -> bool {

@@ -53,9 +53,7 @@ impl LossCounts {
     pub fn causes(&self) -> impl Iterator<Item = (LossCause, u64)> + '_ {
         LossCause::ALL.into_iter().map(|cause| (cause, self.of(cause))).filter(|(_, count)| *count > 0)
     }
-}
 
-impl LossCounts {
     /// The records that mark them.
     pub fn records(&self) -> Vec<u8> {
         let mut records = Vec::new();

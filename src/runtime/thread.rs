@@ -153,6 +153,13 @@ impl ThreadRecorder {
         }
     }
 
+    /// The top frame ended without an event.
+    fn end_top(&mut self) {
+        self.out.put_u8(record::RETURN);
+        self.out.put_u8(tag::NONE);
+        self.pop();
+    }
+
     fn pop(&mut self) {
         if let Some(frame) = self.stack.pop() {
             if frame.activates {
@@ -347,9 +354,7 @@ impl ThreadRecorder {
             return;
         }
         while !self.stack.is_empty() {
-            self.out.put_u8(record::RETURN);
-            self.out.put_u8(tag::NONE);
-            self.pop();
+            self.end_top();
         }
         if self.lost_events == 0 {
             self.publish();

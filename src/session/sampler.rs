@@ -1,8 +1,8 @@
 //! The thread that switches recording on and off as sampling decides: windows of time, or bursts within a budget.
 //!
 //! Invariants:
-//! - It takes the GIL only to switch, and to undo what events have left behind; it waits without it. It is no worker of the pipeline: nothing waits for it but the
-//!   end of the session, for a moment and without the GIL.
+//! - It takes the GIL only to switch, and to undo what events have left behind; it waits without it. It is no worker of
+//!   the pipeline: nothing waits for it but the end of the session, for a moment and without the GIL.
 //! - Between samples no event is on. What the program, or somebody outside, pauses stays paused.
 //! - Its own processor time counts as a cost of recording, as that of the workers does.
 

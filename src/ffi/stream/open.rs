@@ -16,8 +16,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::INSIDE;
-use crate::ffi::retype;
+use super::{INSIDE, is_class};
 
 /// The beginning of a `FileIO` object: its descriptor, negative when it is closed.
 #[repr(C)]
@@ -29,14 +28,9 @@ struct File {
 /// The interned name.
 static CLOSED: AtomicPtr<PyObject> = AtomicPtr::new(ptr::null_mut());
 
-fn is_exactly(ty: &Bound<'_, PyType>, class: &str) -> PyResult<bool> {
-    let class = ty.py().import("_io")?.getattr(class)?;
-    Ok(ty.is(&class) || retype::base_of(ty.as_ptr() as usize) == Some(class.as_ptr() as usize))
-}
-
 /// Lets the methods of a subtype of `TextIOWrapper` know quickly that it is open.
 pub(super) fn answer_quickly(ours: &Bound<'_, PyType>, original: &Bound<'_, PyType>) -> PyResult<()> {
-    if !is_exactly(original, "TextIOWrapper")? {
+    if !is_class(original, "TextIOWrapper")? {
         return Ok(());
     }
     // SAFETY: GIL held; an interned string lives as long as this reference, which is kept. Nobody has the type yet, and
@@ -73,16 +67,16 @@ unsafe extern "C" fn attribute(object: *mut PyObject, name: *mut PyObject) -> *m
 /// The file that a `TextIOWrapper` writes to by way of a buffer, if all are of exactly these types.
 pub(super) fn file_below<'py>(text: &Bound<'py, PyAny>, original: &Bound<'py, PyType>) -> Option<Bound<'py, PyAny>> {
     let find = || -> PyResult<Option<Bound<'py, PyAny>>> {
-        if !is_exactly(original, "TextIOWrapper")? {
+        if !is_class(original, "TextIOWrapper")? {
             return Ok(None);
         }
         let buffer = text.getattr("buffer")?;
         let known = ["BufferedWriter", "BufferedReader", "BufferedRandom"];
-        if !known.into_iter().any(|class| is_exactly(&buffer.get_type(), class).unwrap_or(false)) {
+        if !known.into_iter().any(|class| is_class(&buffer.get_type(), class).unwrap_or(false)) {
             return Ok(None);
         }
         let file = buffer.getattr("raw")?;
-        if !is_exactly(&file.get_type(), "FileIO")? {
+        if !is_class(&file.get_type(), "FileIO")? {
             return Ok(None);
         }
         let descriptor: i32 = file.call_method0("fileno")?.extract()?;

@@ -126,9 +126,5 @@ fn is_exactly(object: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
 /// … or of our subtype of it.
 #[cfg(target_os = "linux")]
 fn is_a(object: &Bound<'_, PyAny>, class: &str) -> PyResult<bool> {
-    let ty = object.get_type();
-    Ok(is_exactly(object, class)?
-        || stream::original_of(&ty).is_some_and(|own| {
-            object.py().import("_io").and_then(|io| io.getattr(class)).is_ok_and(|class| own.is(&class))
-        }))
+    stream::is_class(&object.get_type(), class)
 }

@@ -101,14 +101,12 @@ impl ThreadRecorder {
     #[inline]
     fn put_chunk(&mut self, tag: u8, origin: Origin, flags: u8, text: &str) {
         let Origin { stream, code, line, frame } = origin;
-        let [c0, c1, c2, c3] = code.to_le_bytes();
-        let [l0, l1, l2, l3] = line.to_le_bytes();
-        let [f0, f1, f2, f3, f4, f5, f6, f7] = frame.to_le_bytes();
-        let [n0, n1, n2, n3] = (text.len() as u32).to_le_bytes();
-        #[rustfmt::skip]
-        let head = [
-            tag, stream, flags, c0, c1, c2, c3, l0, l1, l2, l3, f0, f1, f2, f3, f4, f5, f6, f7, n0, n1, n2, n3,
-        ];
+        let mut head = [0; 23];
+        head[..3].copy_from_slice(&[tag, stream, flags]);
+        head[3..7].copy_from_slice(&code.to_le_bytes());
+        head[7..11].copy_from_slice(&line.to_le_bytes());
+        head[11..19].copy_from_slice(&frame.to_le_bytes());
+        head[19..].copy_from_slice(&(text.len() as u32).to_le_bytes());
         self.out.reserve(head.len() + text.len());
         self.out.put_array(head);
         self.out.put_bytes(text.as_bytes());

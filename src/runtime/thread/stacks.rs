@@ -16,7 +16,6 @@ use rustc_hash::FxHashMap;
 use super::{ShadowFrame, ThreadRecorder};
 use crate::ffi;
 use crate::ffi::frame::Frame;
-use crate::pipeline::layout::{Put, record, value as tag};
 use crate::pipeline::stream::{StreamInfo, StreamProducer};
 use crate::runtime::io_capture::chunk::OpenChunk;
 use crate::runtime::slots::SlotCache;
@@ -86,9 +85,7 @@ impl ThreadRecorder {
         let Some(index) = self.stack.iter().rposition(|known| known.id == frame.id()) else { return false };
         while self.stack.len() > index + 1 {
             // Frames that ended without an event.
-            self.out.put_u8(record::RETURN);
-            self.out.put_u8(tag::NONE);
-            self.pop();
+            self.end_top();
         }
         true
     }
@@ -184,9 +181,7 @@ impl ThreadRecorder {
             if next.is_some() {
                 break;
             }
-            self.out.put_u8(record::RETURN);
-            self.out.put_u8(tag::NONE);
-            self.pop();
+            self.end_top();
         }
     }
 }
