@@ -248,13 +248,16 @@ impl Offsets {
             return None;
         }
         let first = moved(keys, at!(DictKeys.indices)).wrapping_add(indices);
-        (0..count)
-            .map(|index| {
-                let entry = first.wrapping_add(index * size_of::<UnicodeEntry>());
-                let key = self.memory.word(moved(entry, at!(UnicodeEntry.key)))?;
-                Some((key, self.memory.word(moved(entry, at!(UnicodeEntry.value)))?))
-            })
-            .collect()
+        let keys = self.column(moved(first, at!(UnicodeEntry.key)), count)?;
+        Some(keys.into_iter().zip(self.column(moved(first, at!(UnicodeEntry.value)), count)?).collect())
+    }
+
+    /// A field of `count` entries, the first of which is at this address.
+    fn column(&mut self, first: usize, count: usize) -> Option<Vec<usize>> {
+        let Some(others) = count.checked_sub(1) else { return Some(Vec::new()) };
+        let bytes = self.memory.many(first, others * size_of::<UnicodeEntry>() + size_of::<usize>())?;
+        let words = bytes.chunks(size_of::<UnicodeEntry>());
+        words.map(|entry| entry.first_chunk().copied().map(usize::from_ne_bytes)).collect()
     }
 
     /// A dict of names of its own, with one that was deleted; and any change gives it another version.
