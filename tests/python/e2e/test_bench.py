@@ -67,7 +67,7 @@ def test_a_name_that_does_not_exist_is_answered_with_those_that_do(tmp_path: Pat
 
 
 def test_the_callback_bench_tells_what_a_step_costs_by_what_its_frame_holds(tmp_path: Path) -> None:
-    table, report = bench(tmp_path, "--callbacks", "--rounds=8", "--scale=0.05")
+    table, report = bench(tmp_path, "--callbacks", "--rounds=40", "--scale=0.05")
     shapes = ["3 locals", "10 locals", "20 locals", "list of 1000", "dict of 1000", "nested objects"]
     assert list(report)[: len(shapes)] == shapes
     for name, row in report.items():
