@@ -134,8 +134,10 @@ class Writer:
         self._guarded(depth, self._random.choice(statements))
 
     def _augment(self, depth: int) -> None:
-        operand = self._random.choice(("1", "'more'", "[1]", "{9}", "0.5", self._name()))
-        self._guarded(depth, f"{self._name()} {self._random.choice(('+=', '*=', '|=', '-='))} {operand}")
+        operator = self._random.choice(("+=", "*=", "|=", "-="))
+        # A list times a random number would take all memory there is.
+        operands = ("0", "1", "2") if operator == "*=" else ("1", "'more'", "[1]", "{9}", "0.5", self._name())
+        self._guarded(depth, f"{self._name()} {operator} {self._random.choice(operands)}")
 
     def _alias(self, depth: int) -> None:
         self._add(depth, f"{self._name()} = {self._name()}")
