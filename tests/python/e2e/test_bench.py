@@ -72,7 +72,7 @@ def test_the_callback_bench_tells_what_a_step_costs_by_what_its_frame_holds(tmp_
     assert list(report)[: len(shapes)] == shapes
     for name, row in report.items():
         assert f"| {name} |" in table
-        # Where a line does much, the floor adds less than so short a run scatters: which of the two is more is not asked.
+        # Where a line does much, the floor adds less than so short a run scatters: which of both is more is not asked.
         assert min(row["plain"], row["floor"]) > 0, (name, row)
         assert row["recorded"] > 1.3 * max(row["plain"], row["floor"]), (name, row)
 
