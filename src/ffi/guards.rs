@@ -8,6 +8,8 @@
 //!   prove it (what an unchanged dict holds is the same object, and an immutable one then holds the same).
 //! - What has no such words is refused, and so is the whole value; then it must be walked.
 //! - A number may be renewed in place: another number where one was takes as many bytes.
+//! - A container in the value is a part ([`parts`]): if one of its words is not what it was and all before it are, the part
+//!   can be walked again alone.
 
 use pyo3::ffi;
 
@@ -15,6 +17,10 @@ use super::layout;
 use super::object::{Obj, Type};
 
 mod kinds;
+mod parts;
+
+pub use parts::Broken;
+use parts::Part;
 
 /// A value with more words than this is walked.
 const MAX_WORDS: usize = 4096;
@@ -76,6 +82,9 @@ pub struct Guards {
     /// Pointers that must not be null, whatever they are.
     present: Vec<usize>,
     open: Vec<Open>,
+    /// The containers, outermost first, and those that are not over yet, with the class guarded before each.
+    parts: Vec<Part>,
+    unfinished: Vec<(usize, usize)>,
     /// The object whose words may come now: the words so far prove that it is alive.
     admitted: usize,
     /// It is the same object as long as the words so far are unchanged.
@@ -93,8 +102,9 @@ pub enum Verdict {
     Same,
     /// Numbers in it have changed, its bytes are renewed.
     Renewed,
-    /// It must be walked; some numbers in its bytes may have been renewed nevertheless.
-    Unknown {
+    /// The word of this index is not what it was, and no number that can be renewed; some numbers before it may have been.
+    Broken {
+        at: usize,
         renewed: bool,
     },
 }
@@ -107,6 +117,8 @@ impl Guards {
         self.places.clear();
         self.present.clear();
         self.open.clear();
+        self.parts.clear();
+        self.unfinished.clear();
         self.admitted = root.address();
         self.pinned = false;
         self.pointer = NOWHERE;
@@ -126,28 +138,36 @@ impl Guards {
 
     /// Bytes of memory in use.
     pub fn size(&self) -> usize {
-        self.words.capacity() * size_of::<Word>() + self.places.capacity() * 4 + self.present.capacity() * 8
+        self.words.capacity() * size_of::<Word>()
+            + self.places.capacity() * 4
+            + self.present.capacity() * 8
+            + self.parts.capacity() * size_of::<Part>()
     }
 
     /// Whether the value that [`Guards::begin`] was called with, alive and at the same address now, would be written as
     /// it was, as `bytes`. Numbers that changed are renewed there.
     #[inline]
     pub fn check(&mut self, root: Obj<'_>, bytes: &mut [u8]) -> Verdict {
+        self.check_from(root, 0, bytes)
+    }
+
+    /// The same, of which the words before `at` were found unchanged just now.
+    #[inline]
+    pub fn check_from(&mut self, root: Obj<'_>, mut at: usize, bytes: &mut [u8]) -> Verdict {
         debug_assert!(self.is_complete() && root.address() != 0);
         let mut renewed = false;
-        let mut at = 0;
         while let Some(found) = first_changed(&self.words[at..]) {
             match self.renew(at + found, bytes) {
                 Some((next, changed)) => {
                     at = next;
                     renewed |= changed;
                 }
-                None => return Verdict::Unknown { renewed },
+                None => return Verdict::Broken { at: at + found, renewed },
             }
         }
         // SAFETY: every word is unchanged, so every object is alive that one of these pointers is in.
         if self.present.iter().any(|&address| unsafe { (address as *const usize).read() == 0 }) {
-            return Verdict::Unknown { renewed };
+            return Verdict::Broken { at: self.words.len(), renewed };
         }
         if renewed { Verdict::Renewed } else { Verdict::Same }
     }
@@ -171,6 +191,7 @@ impl Guards {
         } else {
             self.words.splice(start..start + old, new.iter().copied());
             self.places.splice(start..start + old, new.iter().map(|_| OF_NUMBER));
+            self.shift_parts(start + old, new.len() as isize - old as isize);
         }
         let changed = *target != number.bytes;
         target.copy_from_slice(&number.bytes);

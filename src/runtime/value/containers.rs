@@ -1,7 +1,7 @@
 //! Lists, tuples, dicts and sets: their items, as many as the limits allow.
 //!
 //! Invariants:
-//! - Whoever enters a container leaves it: [`Snapshotter::enter`] pushes its address, [`Snapshotter::compound`] pops it.
+//! - Whoever enters a container leaves it: [`Snapshotter::enter`] pushes its address, [`Snapshotter::leave`] pops it.
 //! - A compound's count is that of the values behind it; a Struct has as many as its type has fields, whatever the limits.
 
 use super::special::{self, Trait};
@@ -27,15 +27,26 @@ impl Snapshotter {
             return false;
         }
         self.enclosing.push(object.address());
+        out.guard(|guards, at| guards.begin_part(object, at));
         true
+    }
+
+    /// Leaves the container entered last, which is this one.
+    #[inline]
+    pub(super) fn leave(&mut self, object: Obj<'_>, out: &mut impl Target) {
+        out.guard(|guards, at| {
+            guards.close();
+            guards.end_part(object, at);
+        });
+        self.enclosing.pop();
     }
 
     /// Writes a compound head now and its item count when the items are known.
     #[inline]
     pub(super) fn compound<T: Target>(
         &mut self,
-        kind: u8,
-        type_ref: u32,
+        object: Obj<'_>,
+        (kind, type_ref): (u8, u32),
         length: usize,
         out: &mut T,
         items: impl FnOnce(&mut Self, &mut T) -> usize,
@@ -54,8 +65,7 @@ impl Snapshotter {
             count += 1;
         }
         out.fill_u32(count_at, count as u32);
-        out.guard(|guards, _| guards.close());
-        self.enclosing.pop();
+        self.leave(object, out);
     }
 
     /// Whether the items of a container end here: no room left, or nobody wants the rest.
@@ -118,7 +128,7 @@ impl Snapshotter {
         let hides = policy.hides_names() && tag == tag::STRUCT;
         let mut index = 0;
         out.guard(|guards, _| guards.open_sequence(kind, object));
-        self.compound(tag, type_ref, length, out, |this, out| {
+        self.compound(object, (tag, type_ref), length, out, |this, out| {
             let mut written = 0;
             for item in items.by_ref() {
                 out.guard(|guards, _| guards.item(index));
@@ -175,7 +185,7 @@ impl Snapshotter {
         let limit = self.limits.max_items;
         let hides = policy.hides_names();
         out.guard(|guards, _| guards.open_dict(object));
-        self.compound(tag::SEQ, type_ref, object.dict_len(), out, |this, out| {
+        self.compound(object, (tag::SEQ, type_ref), object.dict_len(), out, |this, out| {
             this.each(object.dict_entries().take(limit), out, |this, (key, value), out| {
                 out.guard(|guards, _| guards.held(key));
                 let action = if hides && key.kind().0 == Kind::Str { policy.dict_key(key) } else { ValueAction::Allow };
@@ -205,7 +215,7 @@ impl Snapshotter {
         };
         let limit = self.limits.max_items;
         out.guard(|guards, _| guards.open_set(object));
-        self.compound(tag::SEQ, type_ref, object.set_len(), out, |this, out| {
+        self.compound(object, (tag::SEQ, type_ref), object.set_len(), out, |this, out| {
             this.each(object.set_items().take(limit), out, |this, item, out| {
                 out.guard(|guards, _| guards.held(item));
                 this.value(item, policy, out);

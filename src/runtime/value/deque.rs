@@ -18,7 +18,7 @@ impl Snapshotter {
                 out.guard(|guards, _| guards.open_deque(object));
                 let length = items.len();
                 let type_ref = self.names.sequence(object.ty());
-                self.compound(tag::SEQ, type_ref, length, out, |this, out| {
+                self.compound(object, (tag::SEQ, type_ref), length, out, |this, out| {
                     this.each(items.take(limit), out, |this, (place, item), out| {
                         out.guard(|guards, _| guards.deque_item(place));
                         this.value(item, policy, out);
@@ -31,7 +31,7 @@ impl Snapshotter {
         let Some((items, length)) = c_items(object, limit) else { return false };
         if self.enter(object, out) {
             let type_ref = self.names.sequence(object.ty());
-            self.compound(tag::SEQ, type_ref, length, out, |this, out| {
+            self.compound(object, (tag::SEQ, type_ref), length, out, |this, out| {
                 this.each(items.iter().filter_map(Owned::get), out, |this, item, out| this.value(item, policy, out))
             });
         }

@@ -152,8 +152,7 @@ impl Snapshotter {
                     break;
                 }
             }
-            out.guard(|guards, _| guards.close());
-            self.enclosing.pop();
+            self.leave(object, out);
         }
         true
     }
@@ -224,10 +223,7 @@ impl Snapshotter {
                 break;
             }
         }
-        out.guard(|guards, _| {
-            kept.guard_next(None, guards);
-            guards.close();
-        });
+        out.guard(|guards, _| kept.guard_next(None, guards));
         if more {
             self.scratch.clear();
             text::push_more(&mut self.scratch, total - limit);
@@ -241,7 +237,7 @@ impl Snapshotter {
         {
             self.names.facts.set_shape(at, object.ty(), shape.with_type(type_ref));
         }
-        self.enclosing.pop();
+        self.leave(object, out);
         self.names.give_back(fields);
         true
     }

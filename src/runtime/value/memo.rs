@@ -5,6 +5,7 @@
 //!   kept alive.
 //! - A content has a number that no other content of this thread has; whoever sent the content with that number has
 //!   nothing to send again.
+//! - Where a part of a value changed, that part is walked again ([`mend`]); the rest is what was proved just before.
 //! - Memory is bounded by [`MAX_BYTES`]. When that is used up, entries that were not asked for lately make room; if they
 //!   all were, further values are not remembered for a while, and a value that has grown is forgotten.
 
@@ -14,6 +15,9 @@ use super::target::Guarded;
 use super::{Hidden, NamePolicy, Snapshotter};
 use crate::ffi::guards::{Guards, Verdict};
 use crate::ffi::object::{Kind, Obj};
+use mend::Spare;
+
+mod mend;
 
 /// Bytes of one thread's memo.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
@@ -32,6 +36,11 @@ struct Entry {
     checked: u64,
     /// The number of its content; 0: none.
     content: u64,
+    /// What the guards and bytes say belongs together, and is all of the value.
+    complete: bool,
+    /// The event during which it was found to be wrong, and the word.
+    broken: u64,
+    broken_at: usize,
     guards: Guards,
     bytes: Vec<u8>,
     /// What was hidden in it.
@@ -56,6 +65,7 @@ pub struct Memo {
     /// Until this event nothing is added.
     full_until: u64,
     contents: u64,
+    spare: Spare,
 }
 
 impl Memo {
@@ -85,16 +95,17 @@ impl Memo {
         let entry = self.entries.get_mut(at as usize)?;
         debug_assert_eq!(entry.address, object.address());
         if entry.checked != self.now {
-            if entry.content == 0 {
+            if !entry.complete || entry.broken == self.now {
                 return None;
             }
             match entry.guards.check(object, &mut entry.bytes) {
-                Verdict::Same => {}
-                Verdict::Renewed => {
+                Verdict::Same if entry.content != 0 => {}
+                Verdict::Same | Verdict::Renewed => {
                     self.contents += 1;
                     entry.content = self.contents;
                 }
-                Verdict::Unknown { renewed } => {
+                Verdict::Broken { at, renewed } => {
+                    (entry.broken, entry.broken_at) = (self.now, at);
                     if renewed {
                         // The bytes are not those of this number any more.
                         entry.content = 0;
@@ -165,7 +176,7 @@ impl Memo {
                 return;
             }
         }
-        entry.checked = if entry.content == 0 { 0 } else { self.now };
+        entry.checked = if entry.complete { self.now } else { 0 };
         self.used += size;
         self.entries[at as usize] = entry;
     }
@@ -202,6 +213,31 @@ pub enum Recalled {
     Nothing,
 }
 
+/// Writes what is remembered behind a head, unless that is known.
+fn copy(
+    entry: &Entry,
+    known: u64,
+    budget_end: usize,
+    hidden: &mut Hidden,
+    head: impl Fn(&mut Vec<u8>),
+    out: &mut Vec<u8>,
+) -> Recalled {
+    if entry.content == known {
+        return Recalled::Content(known);
+    }
+    let start = out.len();
+    head(out);
+    if out.len() + entry.bytes.len() >= budget_end {
+        // There is no room for all of it.
+        out.truncate(start);
+        return Recalled::Nothing;
+    }
+    out.extend_from_slice(&entry.bytes);
+    hidden.redacted += entry.hidden.redacted;
+    hidden.dropped += entry.hidden.dropped;
+    Recalled::Content(entry.content)
+}
+
 impl Snapshotter {
     /// Whether the reader, who has the content of that number, has what this object reads as; `hint` is what
     /// [`Snapshotter::recall`] left there. `false` says nothing.
@@ -226,21 +262,14 @@ impl Snapshotter {
         if self.memo.find(object, identity, hint).is_some()
             && let Some(entry) = self.memo.check(object, *hint)
         {
-            if entry.content == known {
-                return Recalled::Content(known);
-            }
-            head(out);
-            if out.len() + entry.bytes.len() >= self.budget_end {
-                // There is no room for all of it.
-                out.truncate(start);
-                return Recalled::Nothing;
-            }
-            out.extend_from_slice(&entry.bytes);
-            self.hidden.redacted += entry.hidden.redacted;
-            self.hidden.dropped += entry.hidden.dropped;
-            return Recalled::Content(entry.content);
+            return copy(entry, known, self.budget_end, &mut self.hidden, head, out);
         }
         let Some(mut entry) = self.memo.take(object, identity, hint) else { return Recalled::Nothing };
+        if self.mend(&mut entry, object, policy) {
+            let recalled = copy(&entry, known, self.budget_end, &mut self.hidden, head, out);
+            self.memo.put(entry, *hint);
+            return recalled;
+        }
         head(out);
         let value_at = out.len();
         let hidden = self.hidden;
@@ -248,7 +277,8 @@ impl Snapshotter {
         self.value(object, policy, &mut Guarded::new(out, &mut entry.guards));
         let written = &out[value_at..];
         let mut recalled = Recalled::Written(value_at);
-        if !entry.guards.is_complete() || out.len() >= self.budget_end {
+        entry.complete = entry.guards.is_complete() && out.len() < self.budget_end;
+        if !entry.complete {
             entry.content = 0;
         } else {
             if entry.content == 0 || entry.bytes != written {
@@ -311,7 +341,7 @@ mod tests {
     use crate::runtime::value::names::SharedTypes;
     use crate::trace_filter::ValueAction;
 
-    struct ShowAll;
+    pub(super) struct ShowAll;
 
     impl NamePolicy for ShowAll {
         fn hides_names(&self) -> bool {
@@ -329,7 +359,7 @@ mod tests {
     }
 
     /// What a reader gets of a value at a step of its own: whether it is remembered, and its bytes.
-    fn recall(snapshotter: &mut Snapshotter, value: &Bound<'_, PyAny>) -> (bool, Vec<u8>) {
+    pub(super) fn recall(snapshotter: &mut Snapshotter, value: &Bound<'_, PyAny>) -> (bool, Vec<u8>) {
         let mut out = Vec::new();
         let recalled = with_obj(value, |object| {
             snapshotter.begin_step(0);
