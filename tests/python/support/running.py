@@ -31,9 +31,15 @@ class Outcome:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """A child's environment: ours, of the recorder's settings only how frames are read; hashes and encoding fixed."""
-    kept = "CODETRACER_FRAME_ACCESS"
-    env = {key: value for key, value in os.environ.items() if key == kept or not key.startswith("CODETRACER_")}
+    """A child's environment: ours, without what changes how Python or the recorder behaves; hashes and encoding fixed.
+
+    A host that sets ``PYTHONUNBUFFERED`` would hide what only buffered streams do, so a test that wants it says so. Of
+    the recorder's settings only how frames are read is kept, of Python's only where modules are found.
+    """
+    kept = {"CODETRACER_FRAME_ACCESS", "PYTHONPATH", "PYTHONHOME"}
+    env = {
+        key: value for key, value in os.environ.items() if key in kept or not key.startswith(("CODETRACER_", "PYTHON"))
+    }
     env.pop("RUST_LOG", None)
     env.update(PYTHONHASHSEED="0", PYTHONIOENCODING="utf-8", PYTHONDONTWRITEBYTECODE="1")
     env.update(extra or {})

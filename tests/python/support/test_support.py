@@ -12,6 +12,7 @@ from oracle.values import render
 
 from support.compare import EVERYTHING, LOCALS, STRUCTURE, VALUES, Level, agrees, assert_same
 from support.reading import BadTrace, Thread, Trace, parse
+from support.running import environment
 
 NONE = {"kind": "None", "type_id": 0}
 KINDS = {"Seq": 0, "Set": 1, "Struct": 6, "Int": 7, "Raw": 16}
@@ -293,3 +294,12 @@ def test_rendering_asks_an_object_nothing() -> None:
     assert asked == []
     assert first[1].endswith("<locals>.Thing")
     assert second[1].endswith("<locals>.Meta")
+
+
+def test_a_child_does_not_inherit_what_changes_python_or_the_recorder(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONUNBUFFERED", "PYTHONOPTIMIZE", "CODETRACER_CAPTURE_IO", "RUST_LOG"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("PYTHONPATH", "/kept")
+    ours = environment({"PYTHONWARNINGS": "error"})
+    assert not {"PYTHONUNBUFFERED", "PYTHONOPTIMIZE", "CODETRACER_CAPTURE_IO", "RUST_LOG"} & set(ours)
+    assert (ours["PYTHONPATH"], ours["PYTHONWARNINGS"]) == ("/kept", "error")
