@@ -1,5 +1,6 @@
 //! Makes a trace whole whose recorder was killed: cuts what is damaged, adds its start if not even that was written,
-//! returns from the calls that were open, writes the tail again, and the small files that are missing or torn.
+//! returns from the calls that were open, writes the tail again, and the small files that are missing or torn. What a
+//! flight recorder left in files becomes a dump.
 //!
 //! Invariants:
 //! - Idempotent: a trace that is whole is not touched, and being interrupted and run again is the same as being run.
@@ -28,6 +29,7 @@ use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE, THREADS_DIR};
 use crate::pipeline::event_file::{log_frame, seek_table_bytes};
 use crate::pipeline::part::{PARTS_DIR, is_part_dir};
+use crate::pipeline::ring::killed::recover_rings;
 use crate::storage::{FsStorage, Storage};
 
 /// What `recording.json` says of a trace whose recorder was killed and that was recovered.
@@ -56,6 +58,9 @@ pub fn recover_telling(path: &Path, mut progress: impl FnMut(u64) -> io::Result<
         told(seen, &mut progress)
     };
     refuse_if_recording(path)?;
+    if path.is_dir() {
+        recover_rings(path, &mut done)?;
+    }
     rebuild_headers(path, &mut done)?;
     for part in part_directories(path)? {
         recover_with_threads(&part, &mut tell, &mut done)?;
@@ -339,9 +344,19 @@ fn refuse_if_recording(path: &Path) -> RecorderResult<()> {
     Ok(())
 }
 
-/// Whether there is a process with this id, where that can be seen.
+/// Whether there is a process with this id, where that can be seen. One that has ended and that its parent has not heard of
+/// yet is none: it writes nothing any more.
 fn is_running(pid: u64) -> bool {
-    pid == u64::from(std::process::id()) || Path::new("/proc").join(pid.to_string()).join("status").exists()
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status"));
+    let field = |status: &str, name: &str| {
+        status.lines().find_map(|line| line.strip_prefix(name).map(|value| value.trim().to_owned()))
+    };
+    let has_ended = |status: String| {
+        // The first thread alone may have ended.
+        field(&status, "State:").is_some_and(|state| state.starts_with(['Z', 'X']))
+            && field(&status, "Threads:").is_none_or(|threads| threads == "1")
+    };
+    pid == u64::from(std::process::id()) || status.is_ok_and(|status| !has_ended(status))
 }
 
 fn mark_recovered(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
@@ -351,4 +366,24 @@ fn mark_recovered(path: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
     FsStorage.replace(&file, format!("{recording:#}\n").as_bytes(), true).map_err(|error| io_error(&file, error))?;
     done.push(format!("{}: marked as {RECOVERED}", file.display()));
     Ok(())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::is_running;
+
+    #[test]
+    fn a_process_that_has_ended_records_no_more_even_before_its_parent_hears_of_it() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = u64::from(child.id());
+        assert!(is_running(pid));
+        child.kill().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while is_running(pid) {
+            assert!(std::time::Instant::now() < deadline, "it is a zombie by now");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        child.wait().unwrap();
+        assert!(!is_running(pid));
+    }
 }

@@ -44,7 +44,7 @@ pub struct PipelineConfig {
     pub own_thread_traces: usize,
     /// Samples are marked in the streams: there are parts only while one lives.
     pub marked_samples: bool,
-    /// Keep only the latest events, in memory: a flight recorder.
+    /// Keep only the latest events, in memory or in files: a flight recorder.
     pub ring: Option<RingLimits>,
     /// A worker that panics on its first item; names as in [`super::spawn`].
     #[cfg(test)]

@@ -228,10 +228,10 @@ impl Encoding {
     }
 
     fn open(&mut self, shared: Arc<StreamShared>) {
-        let config = &self.parts.config;
+        self.introduce(&shared);
+        let (id, config) = (shared.id, &self.parts.config);
         let mut encoder = StreamEncoder::new(Arc::clone(&self.parts.tables), config.format, &config.program);
         encoder.set_thread(shared.info.native_id);
-        let id = shared.id;
         let meter = StreamMeter::new(Arc::clone(&shared), Arc::clone(&self.part));
         if !self.suspended {
             self.parts.meters.add(Arc::clone(&meter));
@@ -460,6 +460,7 @@ impl Encoding {
         if self.pull(inbox)? {
             self.pull(inbox)?;
         }
+        self.store_flight()?;
         self.end_waiting_outputs()?;
         self.cut_all();
         self.pass_index();
@@ -483,7 +484,7 @@ impl Encoding {
         self.tick = None;
         self.pull(inbox)?;
         if self.flight.is_some() {
-            return self.evict(Instant::now());
+            return self.store_flight();
         }
         self.watch_the_size()?;
         self.cut_all();

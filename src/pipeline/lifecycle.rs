@@ -27,6 +27,7 @@ use super::artifacts::{Outcome, RecordingState, conclude, remove_traces, write_r
 use super::config::PipelineConfig;
 use super::messages::{EncoderControl, LifecycleMessage, Reply};
 use super::model::Exit;
+use super::ring::files::remove_ring;
 use super::stats::{Meters, StopReport};
 use super::stream::SealedChunk;
 use super::supervisor::{PipelineFailure, Supervisor, Worker};
@@ -46,7 +47,7 @@ enum State {
     /// A limit ended it; the files are complete but for what only `Stop` knows.
     Limited,
     Stopping,
-    Finished(StopReport),
+    Finished(Box<StopReport>),
     Failed,
 }
 
@@ -65,6 +66,8 @@ pub(super) struct Lifecycle {
     pub writer_worker: Worker,
     /// Writes the dumps, if there is a flight recorder.
     pub dumper_worker: Option<Worker>,
+    /// Where the flight recorder keeps its files, if it does: they go when all of them is in a trace.
+    pub ring_dir: Option<PathBuf>,
 }
 
 impl Lifecycle {
@@ -142,7 +145,7 @@ impl Lifecycle {
 
     fn stop(&self, state: &mut State, exit: Exit, metadata: Map<String, Value>) -> RecorderResult<StopReport> {
         match state {
-            State::Finished(report) => return Ok(report.clone()),
+            State::Finished(report) => return Ok((**report).clone()),
             State::Running | State::Limited | State::Stopping | State::Failed => {}
         }
         *state = State::Stopping;
@@ -155,8 +158,9 @@ impl Lifecycle {
             Some(failure) => Err(failure.to_error()),
             None => {
                 concluded.inspect_err(|error| self.supervisor.fail(PipelineFailure::new(STAGE, error)))?;
+                self.remove_ring();
                 let report = StopReport { stats };
-                *state = State::Finished(report.clone());
+                *state = State::Finished(Box::new(report.clone()));
                 Ok(report)
             }
         }
@@ -194,6 +198,15 @@ impl Lifecycle {
         }
     }
 
+    /// The trace is complete and needs it no more.
+    fn remove_ring(&self) {
+        if let Some(dir) = &self.ring_dir
+            && let Err(error) = remove_ring(&*self.storage, dir)
+        {
+            crate::logging::report(&error);
+        }
+    }
+
     fn abandon(&self, state: &State, keep_files: bool) {
         let patience = self.config.stop_deadline.min(ABANDON_DEADLINE);
         match state {
@@ -205,6 +218,7 @@ impl Lifecycle {
         if !keep_files {
             // Best effort: there is nobody to tell.
             let _ = remove_traces(&*self.storage, &self.config.out_dir);
+            self.remove_ring();
         } else if !matches!(state, State::Finished(_)) {
             let failure = self.supervisor.failure();
             let abandoned = failure.as_deref().cloned().unwrap_or_else(|| PipelineFailure {

@@ -168,7 +168,7 @@ impl Pipeline {
             Some(_) => Ok(()),
             None => Err(crate::usage!(
                 InvalidPolicyValue,
-                "nothing to dump: this recording is no flight recorder; set ring.storage = \"memory\" in its policy"
+                "nothing to dump: this recording is no flight recorder; set ring.storage = \"memory\" or \"files\" in its policy"
             )),
         }
     }

@@ -11,6 +11,7 @@
 //!  Pipeline ──── mailbox (∞) ──────► ct-lifecycle ──► storage (metadata, state)
 //!
 //!  flight recorder:  ct-encoder ──── dumps (4) ──► ct-dumper ──► storage (traces of their own)
+//!                         └─────► storage (the ring itself, if it is kept in files)
 //! ```
 //!
 //! In brackets the capacities by default and with one compression thread:
@@ -49,6 +50,7 @@ use super::messages::{EncoderControl, LifecycleMessage};
 use super::model::{Exit, TraceFormat};
 use super::ring::Ring;
 use super::ring::dump::Dumper;
+use super::ring::files::RingFiles;
 use super::stats::Meters;
 use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{Supervisor, Worker};
@@ -145,7 +147,7 @@ pub(super) fn spawn(
     // The dumper: its channel ends when the encoder is gone.
     let (dumps_sender, dumps) = bounded(capacity.dumps);
     let mut dumper_worker = None;
-    let mut ring = None;
+    let (mut ring, mut ring_dir) = (None, None);
     if let Some(limits) = &config.ring {
         let dumper = Dumper {
             jobs: dumps,
@@ -155,7 +157,9 @@ pub(super) fn spawn(
             meter: Arc::clone(&meters.ring),
         };
         dumper_worker = Some(Worker::start("ct-dumper", move || dumper.run())?);
-        ring = Some((Ring::new(limits.clone(), Arc::clone(&meters.ring))?, dumps_sender));
+        let files = limits.in_files.then(|| RingFiles::create(config, &tables, &storage)).transpose()?;
+        ring_dir = files.as_ref().map(|files| files.dir().to_owned());
+        ring = Some((Ring::new(limits.clone(), files, Arc::clone(&meters.ring))?, dumps_sender));
     }
 
     // The encoder. It disconnects the producers' channel when it ends.
@@ -189,6 +193,7 @@ pub(super) fn spawn(
         encoder_worker,
         writer_worker,
         dumper_worker,
+        ring_dir,
     };
     Worker::start("ct-lifecycle", move || lifecycle.run())?;
 

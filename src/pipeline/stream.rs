@@ -52,6 +52,19 @@ pub struct StreamShared {
 }
 
 impl StreamShared {
+    /// Of a thread that has recorded nothing yet.
+    pub(super) fn new(id: u32, info: StreamInfo) -> Self {
+        Self {
+            id,
+            info,
+            open: ArcSwapOption::empty(),
+            closed: AtomicBool::new(false),
+            lost: Losses::default(),
+            untold: Losses::default(),
+            output_waits: AtomicBool::new(false),
+        }
+    }
+
     /// What was lost and no record tells of yet.
     pub fn untold(&self) -> LossCounts {
         self.untold.counts()
@@ -113,15 +126,7 @@ impl StreamProducer {
         waiting: Arc<Waiting>,
         batch_bytes: usize,
     ) -> Self {
-        let shared = Arc::new(StreamShared {
-            id,
-            info,
-            open: ArcSwapOption::empty(),
-            closed: AtomicBool::new(false),
-            lost: Losses::default(),
-            untold: Losses::default(),
-            output_waits: AtomicBool::new(false),
-        });
+        let shared = Arc::new(StreamShared::new(id, info));
         let (writer, pending, next_sequence, ended) = (None, None, 0, false);
         Self { shared, writer, pending, sealed, free, turns, waiting, batch_bytes, next_sequence, ended }
     }

@@ -7,9 +7,10 @@
 //! - Only interpreter threads append (under the GIL); any thread reads.
 
 use runtime_tracing::TypeKind;
+use serde::{Deserialize, Serialize};
 
 /// A recorded code object, as plain data.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CodeInfo {
     /// Absolute, normalised source path.
     pub path: String,
@@ -24,7 +25,7 @@ pub struct CodeInfo {
 }
 
 /// A type of recorded values.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TypeInfo {
     /// CodeTracer's kind.
     pub kind: TypeKind,
@@ -100,6 +101,14 @@ impl Tables {
     /// Adds a type and returns its id; the caller keeps (name, fields) unique.
     pub fn add_type(&self, info: TypeInfo) -> u32 {
         self.types.push(info) as u32
+    }
+    /// How many code objects there are.
+    pub fn code_count(&self) -> usize {
+        self.codes.count()
+    }
+    /// How many types there are.
+    pub fn type_count(&self) -> usize {
+        self.types.count()
     }
     pub fn code(&self, id: u32) -> Option<&CodeInfo> {
         self.codes.get(id as usize)

@@ -347,7 +347,7 @@ mod tests {
             ),
             ("values.max_dept=3", "unknown key 'values.max_dept' (did you mean 'values.max_depth'?)"),
             ("sampling.on=200", "invalid sampling.on value '200' (expected a duration from 1ms to 1h"),
-            ("ring.storage=disk", "invalid ring.storage value 'disk' (expected 'off' or 'memory')"),
+            ("ring.storage=disk", "invalid ring.storage value 'disk' (expected 'off', 'memory' or 'files')"),
             ("log_level=\"a;b", "quote \" is not closed"),
             ("log_level='a' x", "value 'a' x of 'log_level' is not valid TOML"),
             ("require_trace=true;require_trace=true", "key 'recorder.require_trace' is set twice"),

@@ -9,7 +9,7 @@ pub struct RingSection {
     pub storage: RingStorage,
     /// How far back they reach.
     pub seconds: u64,
-    /// What they may take.
+    /// What they may take, in memory or in files.
     pub max_bytes: usize,
     /// Steps of a dump; 0 is no limit.
     pub max_steps: u64,
@@ -40,6 +40,8 @@ pub enum RingStorage {
     Off,
     /// In memory: a killed process leaves only its dumps.
     Memory,
+    /// In a bounded set of files: what a killed process leaves becomes a dump by `recover`.
+    Files,
 }
 
 /// `[triggers]`.

@@ -206,7 +206,7 @@ words!(Globals: "referenced" = Referenced, "all" = All, "off" = Off);
 words!(OnFull: "block" = Block, "drop" = Drop);
 words!(RecordProcesses: "auto" = Auto, "always" = Always, "never" = Never);
 words!(ControlSocket: "auto" = Auto, "always" = Always, "never" = Never);
-words!(RingStorage: "off" = Off, "memory" = Memory);
+words!(RingStorage: "off" = Off, "memory" = Memory, "files" = Files);
 words!(TriggerSignal: "none" = None, "SIGUSR1" = Usr1, "SIGUSR2" = Usr2);
 words!(SamplingMode: "off" = Off, "windows" = Windows, "entries" = Entries, "budget" = Budget);
 words!(OnReached: "stop" = Stop, "rotate" = Rotate);

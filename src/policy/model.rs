@@ -327,7 +327,7 @@ impl RecorderPolicy {
         let (limits, ring) = (&self.limits, "ring.storage");
         if self.ring.storage == RingStorage::Off {
             return match self.triggers.wanted() {
-                Some(key) => Err(Contradiction { key, other: ring, rule: "needs 'memory' as" }),
+                Some(key) => Err(Contradiction { key, other: ring, rule: "needs 'memory' or 'files' as" }),
                 None => Ok(()),
             };
         }

@@ -24,6 +24,7 @@ pub(super) fn ring_limits(policy: &RecorderPolicy) -> Option<RingLimits> {
     (ring.storage != RingStorage::Off).then(|| RingLimits {
         duration: Duration::from_secs(ring.seconds),
         max_bytes: ring.max_bytes,
+        in_files: ring.storage == RingStorage::Files,
         max_steps: ring.max_steps,
         keep_at_exit: ring.keep_at_exit,
     })

@@ -50,6 +50,7 @@ pub use counts::EventCounts;
 pub use packed::{Nowhere, Output, Packed};
 pub use turns::Turn;
 pub use values::MAX_VALUE_DEPTH;
+pub(in crate::pipeline) use values::take_value;
 
 use super::layout::Malformed;
 use super::model::{Exit, TraceFormat};

@@ -17,7 +17,7 @@ pub const MAX_VALUE_DEPTH: u32 = 48;
 
 /// Takes one value as it is. How deep it is nested, and what its texts are, is left to [`encode_value`].
 #[inline]
-pub(super) fn take_value<'a>(take: &mut Take<'a>) -> Result<&'a [u8], Malformed> {
+pub(in crate::pipeline) fn take_value<'a>(take: &mut Take<'a>) -> Result<&'a [u8], Malformed> {
     let start = take.rest();
     let mut left = 1u64;
     while left > 0 {

@@ -42,6 +42,7 @@ impl Encoding {
 
     pub(super) fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
         self.mark_losses(id)?;
+        self.forget_in_flight(id);
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         stream.shared.open.store(None);
         if self.suspended {

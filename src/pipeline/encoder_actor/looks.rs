@@ -82,7 +82,8 @@ impl Encoding {
     }
 
     fn end_waiting_output(&mut self, id: u32) -> RecorderResult<()> {
-        if self.suspended {
+        // In a flight recorder the encoder only learns: what it wrote now would stand before the trace's beginning.
+        if self.suspended || self.flight.is_some() {
             return Ok(());
         }
         let taken = self.streams.get_mut(&id).and_then(|stream| stream.buffer.take());

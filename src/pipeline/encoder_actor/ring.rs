@@ -17,6 +17,7 @@ use crate::errors::RecorderResult;
 use crate::pipeline::encoder::Nowhere;
 use crate::pipeline::ring::dump::{DumpJob, DumpRequest};
 use crate::pipeline::ring::{Replay, Ring, Unpacker};
+use crate::pipeline::stream::StreamShared;
 
 /// The ring and what goes with it.
 #[derive(Debug)]
@@ -55,6 +56,28 @@ impl Encoding {
         }
         flight.ring.report(now);
         Ok(())
+    }
+
+    /// A stream has begun.
+    pub(super) fn introduce(&mut self, shared: &StreamShared) {
+        if let Some(flight) = &mut self.flight {
+            flight.ring.introduce(shared.id, &shared.info);
+        }
+    }
+
+    /// A stream has ended, and the ring holds nothing of it.
+    pub(super) fn forget_in_flight(&mut self, id: u32) {
+        if let Some(flight) = &mut self.flight {
+            flight.ring.forget(id);
+        }
+    }
+
+    /// What was pulled goes to the ring's files, if it has any; what is beyond the limits goes.
+    pub(super) fn store_flight(&mut self) -> RecorderResult<()> {
+        if let Some(flight) = &mut self.flight {
+            flight.ring.store()?;
+        }
+        self.evict(Instant::now())
     }
 
     /// Whether a stream must stay although its thread has ended.

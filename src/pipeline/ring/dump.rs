@@ -96,7 +96,8 @@ impl Dumper {
         }
     }
 
-    fn write(
+    /// Writes a dump and says where it is.
+    pub(super) fn write(
         &self,
         request: &DumpRequest,
         mut replay: Replay,

@@ -1,4 +1,5 @@
-//! The flight recorder: the latest events in memory, as the compact records they came in, until somebody wants them.
+//! The flight recorder: the latest events in memory or in files, as the compact records they came in, until somebody wants
+//! them.
 //!
 //! ```text
 //!  records ──► tails (one per stream) ──► blocks, oldest first ──► learned by the stream's encoder, without output
@@ -10,8 +11,8 @@
 //! - What a block needs to be understood (definitions, open calls, their variables) is the state of its stream's encoder
 //!   after the blocks before it. A block that leaves is learned by the encoder first, so any suffix of the blocks can be
 //!   encoded at any time.
-//! - Blocks and tails together take no more than [`RingLimits::max_bytes`]; the encoders grow with the program's text
-//!   and the calls in progress, not with its run.
+//! - Blocks and tails together take no more than [`RingLimits::max_bytes`], be it of memory or of files; the encoders grow
+//!   with the program's text and the calls in progress, not with its run.
 //! - A dump changes nothing here: it works on copies, in a thread of its own.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -24,12 +25,20 @@ use serde::Serialize;
 
 use super::compressor::FrameCompressor;
 use super::encoder::{Nowhere, StreamEncoder};
+use super::stream::StreamInfo;
 use crate::errors::RecorderResult;
 use crate::{bug, enverr};
 
 pub mod dump;
 #[cfg(test)]
+mod file_tests;
+pub(super) mod files;
+pub mod killed;
+mod state;
+#[cfg(test)]
 mod tests;
+
+use files::{Place, Reader, RingFiles};
 
 /// Raw bytes from which a tail becomes a block: enough for zstd to find what repeats, little enough to drop at a time.
 const BLOCK: usize = 64 * 1024;
@@ -45,8 +54,10 @@ const SMALLEST_STEP: u64 = 5;
 pub struct RingLimits {
     /// How far back.
     pub duration: Duration,
-    /// Bytes of memory.
+    /// Bytes of memory, or of files.
     pub max_bytes: usize,
+    /// It is kept in files: see [`files`].
+    pub in_files: bool,
     /// Steps of a dump, and of the trace at the end; 0 for all there are.
     pub max_steps: u64,
     /// At the end of the recording what is kept becomes its trace.
@@ -60,9 +71,16 @@ pub(super) struct Block {
     /// When its last record was taken from the stream.
     pub last: Instant,
     raw_len: usize,
-    frame: Box<[u8]>,
+    frame: Frame,
     /// All calls in progress end after it: recording was paused.
     pub ends_calls: bool,
+}
+
+/// Where a block's bytes are.
+#[derive(Debug)]
+enum Frame {
+    Memory(Box<[u8]>),
+    File(Place),
 }
 
 impl Block {
@@ -70,8 +88,12 @@ impl Block {
         self.raw_len > 0
     }
 
+    /// Bytes of memory.
     fn cost(&self) -> usize {
-        self.frame.len() + BLOCK_COST
+        match &self.frame {
+            Frame::Memory(frame) => frame.len() + BLOCK_COST,
+            Frame::File(_) => BLOCK_COST,
+        }
     }
 }
 
@@ -94,11 +116,12 @@ pub(super) struct Ring {
     block_bytes: usize,
     tail_bytes: usize,
     compressor: FrameCompressor,
+    files: Option<RingFiles>,
     meter: Arc<RingMeter>,
 }
 
 impl Ring {
-    pub fn new(limits: RingLimits, meter: Arc<RingMeter>) -> RecorderResult<Self> {
+    pub fn new(limits: RingLimits, files: Option<RingFiles>, meter: Arc<RingMeter>) -> RecorderResult<Self> {
         let compressor =
             FrameCompressor::new(1).map_err(|error| enverr!(Io, "cannot set up zstd").with_source(error))?;
         Ok(Self {
@@ -109,8 +132,28 @@ impl Ring {
             block_bytes: 0,
             tail_bytes: 0,
             compressor,
+            files,
             meter,
         })
+    }
+
+    /// A stream that records will come of.
+    pub fn introduce(&mut self, stream: u32, info: &StreamInfo) {
+        if let Some(files) = &mut self.files {
+            files.introduce(stream, info);
+        }
+    }
+
+    /// No more records will come of it.
+    pub fn forget(&mut self, stream: u32) {
+        if let Some(files) = &mut self.files {
+            files.forget(stream);
+        }
+    }
+
+    /// Puts all that is kept into the files, if it is kept in files.
+    pub fn store(&mut self) -> RecorderResult<()> {
+        if self.files.is_some() { self.seal_all() } else { Ok(()) }
     }
 
     pub const fn limits(&self) -> &RingLimits {
@@ -144,9 +187,15 @@ impl Ring {
         self.compressor
             .compress(&tail.raw, &mut frame)
             .map_err(|error| enverr!(Io, "cannot compress a part of the recording").with_source(error))?;
+        let place = match &mut self.files {
+            Some(files) => files
+                .store((stream, ends_calls), &tail.raw, &frame, tail.last, &mut self.compressor, &self.meter)
+                .map_err(|_| bug!(TraceIncomplete, "events for the flight recorder do not follow the layout"))?,
+            None => None,
+        };
         self.tail_bytes -= tail.raw.len();
-        let block =
-            Block { stream, last: tail.last, raw_len: tail.raw.len(), frame: frame.as_slice().into(), ends_calls };
+        let frame = place.map_or_else(|| Frame::Memory(frame.as_slice().into()), Frame::File);
+        let block = Block { stream, last: tail.last, raw_len: tail.raw.len(), frame, ends_calls };
         self.block_bytes += block.cost();
         *self.held.entry(stream).or_default() += 1;
         self.blocks.push_back(Arc::new(block));
@@ -181,6 +230,9 @@ impl Ring {
         }
         let block = self.blocks.pop_front()?;
         self.block_bytes -= block.cost();
+        if let (Some(files), Frame::File(place)) = (&mut self.files, &block.frame) {
+            files.release(place);
+        }
         if let Some(held) = self.held.get_mut(&block.stream) {
             *held -= 1;
             if *held == 0 {
@@ -202,7 +254,8 @@ impl Ring {
     }
 
     fn bytes(&self) -> usize {
-        self.block_bytes + self.tail_bytes
+        let in_files = self.files.as_ref().map_or(0, RingFiles::bytes);
+        self.block_bytes + self.tail_bytes + usize::try_from(in_files).unwrap_or(usize::MAX / 2)
     }
 
     /// Tells the meter how it stands.
@@ -219,6 +272,7 @@ impl Ring {
 /// Makes records of blocks again.
 pub(super) struct Unpacker {
     decompressor: zstd::bulk::Decompressor<'static>,
+    reader: Reader,
     raw: Vec<u8>,
 }
 
@@ -232,14 +286,21 @@ impl Unpacker {
     pub fn new() -> RecorderResult<Self> {
         let decompressor =
             zstd::bulk::Decompressor::new().map_err(|error| enverr!(Io, "cannot set up zstd").with_source(error))?;
-        Ok(Self { decompressor, raw: Vec::new() })
+        Ok(Self { decompressor, reader: Reader::default(), raw: Vec::new() })
     }
 
     pub fn records(&mut self, block: &Block) -> RecorderResult<&[u8]> {
         self.raw.clear();
         self.raw.reserve(block.raw_len);
+        let frame = match &block.frame {
+            Frame::Memory(frame) => frame,
+            Frame::File(place) => self
+                .reader
+                .read(place)
+                .map_err(|error| enverr!(Io, "cannot read a file of the flight recorder").with_source(error))?,
+        };
         self.decompressor
-            .decompress_to_buffer(&block.frame, &mut self.raw)
+            .decompress_to_buffer(frame, &mut self.raw)
             .map_err(|error| bug!(TraceIncomplete, "a block of the flight recorder is damaged").with_source(error))?;
         Ok(&self.raw)
     }
@@ -262,7 +323,7 @@ impl Unpacker {
 }
 
 /// Blocks, and encoders that are where the blocks begin.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Replay {
     pub encoders: BTreeMap<u32, StreamEncoder>,
     pub blocks: Vec<Arc<Block>>,
@@ -321,12 +382,17 @@ pub(super) struct RingMeter {
     evicted: AtomicU64,
     pub dumps: AtomicU64,
     pub failed_dumps: AtomicU64,
+    /// Size of the files, those of the definitions included.
+    file_bytes: AtomicU64,
+    failed_writes: AtomicU64,
 }
 
 /// How the flight recorder stands.
 #[derive(Debug, Clone, Serialize)]
 pub struct RingStats {
-    /// Memory of the events that are kept, the most it has been, and the most it may be.
+    /// Where the events are kept: `memory` or `files`.
+    pub storage: &'static str,
+    /// What the events that are kept take, in memory or in files, the most it has been, and the most it may be.
     pub bytes: u64,
     pub peak_bytes: u64,
     pub max_bytes: u64,
@@ -337,12 +403,19 @@ pub struct RingStats {
     /// Dumps that were written, and that could not be.
     pub dumps: u64,
     pub failed_dumps: u64,
+    /// Size of the files, with the definitions, which `bytes` does not count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_bytes: Option<u64>,
+    /// Writes to them that failed; those events are in memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_writes: Option<u64>,
 }
 
 impl RingMeter {
     pub fn snapshot(&self, limits: &RingLimits) -> RingStats {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         RingStats {
+            storage: if limits.in_files { "files" } else { "memory" },
             bytes: load(&self.bytes),
             peak_bytes: load(&self.peak_bytes),
             max_bytes: limits.max_bytes as u64,
@@ -350,6 +423,8 @@ impl RingMeter {
             evicted_bytes: load(&self.evicted),
             dumps: load(&self.dumps),
             failed_dumps: load(&self.failed_dumps),
+            file_bytes: limits.in_files.then(|| load(&self.file_bytes)),
+            failed_writes: limits.in_files.then(|| load(&self.failed_writes)),
         }
     }
 }

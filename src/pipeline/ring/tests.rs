@@ -17,22 +17,22 @@ use crate::storage::{FaultPlan, FaultyStorage};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-fn limits() -> RingLimits {
-    RingLimits { duration: HOUR, max_bytes: 1 << 20, max_steps: 0, keep_at_exit: true }
+pub(super) fn limits() -> RingLimits {
+    RingLimits { duration: HOUR, max_bytes: 1 << 20, in_files: false, max_steps: 0, keep_at_exit: true }
 }
 
-fn flight(dir: &Path, format: TraceFormat, limits: RingLimits) -> PipelineConfig {
+pub(super) fn flight(dir: &Path, format: TraceFormat, limits: RingLimits) -> PipelineConfig {
     PipelineConfig { ring: Some(limits), ..config(dir, format) }
 }
 
-fn dump(pipeline: &Pipeline, reason: &str) -> PathBuf {
+pub(super) fn dump(pipeline: &Pipeline, reason: &str) -> PathBuf {
     let details = [("asked_by".to_owned(), "a test".into())].into_iter().collect();
     pipeline.dump(DumpRequest { reason: reason.to_owned(), details }).unwrap()
 }
 
 /// The first and last line that a trace steps through, after checking that it is balanced, that no line between them is
 /// missing and that each shows `n`.
-fn range(file: &Path) -> (i64, i64) {
+pub(super) fn range(file: &Path) -> (i64, i64) {
     let (mut first, mut last, mut depth, mut shown) = (None, 0, 0, None);
     for event in events(file) {
         match event {

@@ -218,6 +218,8 @@ import codetracer_python_recorder as recorder
 def work(n):
     return n
 
+# The signal may come with the next instruction.
+work(0)
 print("ready", flush=True)
 deadline = time.monotonic() + 60
 while time.monotonic() < deadline:
@@ -375,7 +377,7 @@ def test_triggers_without_a_flight_recorder_and_limits_with_one_are_refused(
 ) -> None:
     script = write("import codetracer_python_recorder as recorder\n")
     for policy, message in (
-        ("triggers.server_errors=true", "triggers.server_errors (true) needs 'memory' as ring.storage (off)"),
+        ("triggers.server_errors=true", "(true) needs 'memory' or 'files' as ring.storage (off)"),
         ("ring.storage=memory;limits.max_steps=5", "needs 'off' as ring.storage (memory)"),
         ("ring.storage=memory;sampling.mode=windows", "sampling.mode (windows) chooses what is kept, as the flight"),
     ):
