@@ -10,6 +10,8 @@
 //!   the pair apart as any other.
 //! - Nothing is written unless the private layouts are trusted, the interpreter is 3.12, and it has joined the pairs of a
 //!   new code object, where its bytes are looked for, exactly as expected.
+//! - Nothing is written to the code objects that are part of the interpreter's program file: subinterpreters, each with a
+//!   GIL of its own, run them too.
 
 use std::sync::OnceLock;
 
@@ -55,6 +57,9 @@ impl Pairs {
     /// # Errors
     /// `MemoryError`.
     pub fn of(code: &Bound<'_, PyCode>) -> PyResult<Self> {
+        if is_shared(code) {
+            return Ok(Self(Box::default()));
+        }
         // Without events, and with zeros where instructions keep what they have learned, which no pair has.
         let code = code.getattr("co_code")?.cast_into::<PyBytes>()?;
         let bytes = code.as_bytes();
@@ -89,6 +94,14 @@ impl Pairs {
         let found = self.0.binary_search_by_key(&at, |pair| pair.at).ok()?;
         Some(self.0[found].joined)
     }
+}
+
+/// Whether the code object is one for all interpreters of the process: those are immortal, on 3.12 no others are.
+fn is_shared(code: &Bound<'_, PyCode>) -> bool {
+    // SAFETY: a live object, with the GIL held.
+    let count = unsafe { ffi::Py_REFCNT(code.as_ptr()) };
+    // An immortal object's count is negative in its lower half.
+    count as i32 <= 0
 }
 
 /// Where the instructions that are executed begin, and how many bytes they are.
@@ -162,6 +175,8 @@ mod tests {
             if !is_known(py) {
                 return;
             }
+            let frozen = py.import("posixpath").unwrap().getattr("join").unwrap().getattr("__code__").unwrap();
+            assert!(Pairs::of(&frozen.cast_into::<PyCode>().unwrap()).unwrap().0.is_empty(), "all interpreters run it");
             let namespace = pyo3::types::PyDict::new(py);
             let program = c"
 import sys
