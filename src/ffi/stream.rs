@@ -20,6 +20,7 @@ use pyo3::types::{PyType, PyTypeMethods};
 
 use super::object::Obj;
 use super::retype;
+#[cfg(target_os = "linux")]
 use crate::pipeline::layout::output;
 
 mod open;

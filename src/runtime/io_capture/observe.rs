@@ -17,8 +17,11 @@ use super::totals::{Budget, Limits, cut};
 use crate::ffi::object::Text;
 use crate::logging;
 use crate::pipeline::layout::output;
+#[cfg(target_os = "linux")]
 use crate::runtime::io_capture::chunk::Origin;
-use crate::runtime::thread::{ThreadRecorder, with_recorder};
+use crate::runtime::thread::ThreadRecorder;
+#[cfg(target_os = "linux")]
+use crate::runtime::thread::with_recorder;
 use crate::runtime::tracer::io;
 use crate::runtime::tracer::shared::Shared;
 

@@ -337,7 +337,8 @@ def test_what_is_shown_of_a_table_is_as_it_is_at_each_step(record: Record, write
     )
     recorded = record(script, options=["--trace-filter", str(write(ONLY_THE_PROGRAM, "program.toml"))])
     assert recorded.status == 0, recorded.stderr
-    assert recorded.stdout == "3\n"
+    # How many references there are depends on the version: a local that is loaded is only borrowed on 3.14.
+    assert recorded.stdout == python([script]).stdout
     steps = [step.locals for step in recorded.trace.main.steps if "array" in step.locals]
     assert [step["array"][2].split(" ", 2)[2] for step in steps] == [
         "[0.0, 0.0]", "[0.0, 5.0]", "[0.0, 5.0]", "[0.0, 5.0]", "[0.0, 6.0]"
