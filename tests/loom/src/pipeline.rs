@@ -25,6 +25,8 @@ pub mod reader {
 
     pub struct Reader {
         pub shared: Arc<StreamShared>,
+        waiting: Arc<Waiting>,
+        nudges: Receiver<()>,
         sealed: Receiver<SealedChunk>,
         free: Sender<Arc<Chunk>>,
         expected: u64,
@@ -40,14 +42,32 @@ pub mod reader {
         let (sealed_sender, sealed) = bounded(queue);
         let (free, free_receiver) = bounded(2);
         let info = StreamInfo { name: String::new(), native_id: 0 };
-        let waiting = Waiting::new(bounded(1).0);
-        let producer = StreamProducer::new(0, info, sealed_sender, free_receiver, Arc::default(), waiting, 2 * BLOCK);
+        let (nudge, nudges) = bounded(1);
+        let waiting = Waiting::new(nudge);
+        let announcing = Arc::clone(&waiting);
+        let producer =
+            StreamProducer::new(0, info, sealed_sender, free_receiver, Arc::default(), announcing, 2 * BLOCK);
         let shared = Arc::clone(producer.shared());
-        let reader = Reader { shared, sealed, free, expected: 0, consumed: 0, seen: Vec::new(), finished: false };
-        (producer, reader)
+        let (expected, consumed, seen, finished) = (0, 0, Vec::new(), false);
+        (producer, Reader { shared, waiting, nudges, sealed, free, expected, consumed, seen, finished })
     }
 
     impl Reader {
+        /// As `look` in `src/pipeline/encoder_actor/looks.rs`: only a stream that says that output waits is pulled.
+        /// Whether another look follows by itself.
+        pub fn look(&mut self) -> bool {
+            let go_on = self.waiting.was_announced();
+            if self.shared.take_output_waits() {
+                self.pull();
+            }
+            go_on
+        }
+
+        /// Whether the encoder is woken, to look.
+        pub fn take_nudge(&self) -> bool {
+            self.nudges.try_recv().is_ok()
+        }
+
         pub fn pull(&mut self) {
             while let Ok(SealedChunk { chunk, .. }) = self.sealed.try_recv() {
                 assert_eq!(self.expected, chunk.sequence(), "a chunk was passed over");
