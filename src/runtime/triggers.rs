@@ -139,11 +139,14 @@ impl Triggers {
 
 /// Whether an exception that leaves this frame has left the program's code.
 fn nobody_catches(frame: Frame<'_>) -> bool {
-    if is_starter(frame) {
+    if is_starter(frame) || is_command_line(frame) {
         return false;
     }
     let mut next = frame.previous();
     while let Some(frame) = next {
+        if is_command_line(frame) {
+            return true;
+        }
         if !is_starter(frame) {
             return false;
         }
@@ -153,9 +156,20 @@ fn nobody_catches(frame: Frame<'_>) -> bool {
 }
 
 fn is_starter(frame: Frame<'_>) -> bool {
+    has_code(frame, |name, file| {
+        STARTERS.iter().any(|(starter, of)| name == *starter && file.rsplit('/').next() == Some(of))
+    })
+}
+
+/// Whether it is the recorder's own command line, which tells of an exception as the interpreter does. Its frames are
+/// below the program's where frames are read through the public API.
+fn is_command_line(frame: Frame<'_>) -> bool {
+    has_code(frame, |name, file| name == "main" && file.ends_with("/codetracer_python_recorder/cli.py"))
+}
+
+fn has_code(frame: Frame<'_>, wanted: impl Fn(&str, &str) -> bool) -> bool {
     let Some((name, file)) = frame.code().and_then(crate::ffi::code::name_and_file) else { return false };
-    let (name, file) = (lossy(name), lossy(file));
-    STARTERS.iter().any(|(starter, of)| name == *starter && file.rsplit('/').next() == Some(of))
+    wanted(&lossy(name), &lossy(file))
 }
 
 impl<'a> Type<'a> {

@@ -165,12 +165,13 @@ fails(3)
 """
 
 
+@pytest.mark.parametrize("access", ["auto", "public"])
 def test_an_exception_that_nobody_catches_is_dumped_in_threads_and_the_program(
-    record: Callable[..., object], write: Write, tmp_path: Path
+    access: str, record: Callable[..., object], write: Write, tmp_path: Path
 ) -> None:
     policy = "ring.storage=memory;triggers.uncaught_exception=true;triggers.min_interval=0s"
     out = tmp_path / "out"
-    record(write(UNCAUGHT), out=out, env={"CODETRACER_POLICY": policy})
+    record(write(UNCAUGHT), out=out, env={"CODETRACER_POLICY": policy, "CODETRACER_FRAME_ACCESS": access})
     of_thread, of_program = dumps(out)
     assert [of_thread.name, of_program.name] == ["0001-uncaught-ValueError", "0002-uncaught-ValueError"]
     (call,) = Trace(of_thread).threads[-1].calls_of("fails")
