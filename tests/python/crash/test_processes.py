@@ -97,7 +97,7 @@ def test_the_exit_function_is_the_interpreters_own(write: Write, run: Run, tmp_p
             try:
                 os._exit(*wrong)
             except (TypeError, OverflowError) as error:
-                print(type(error).__name__)
+                print(type(error).__name__, flush=True)
         assert recorder.is_tracing()
         os._exit(5)
         """
