@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -41,3 +42,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         beyond = [item for item in items if item.get_closest_marker("private_layout")]
         items[:] = [item for item in items if item not in beyond]
         config.hook.pytest_deselected(items=beyond)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def signals_are_as_at_a_terminal() -> None:
+    """In the background, or under `nohup`, these are ignored; so they would be in every program that a test starts."""
+    for number, action in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, action)
