@@ -76,6 +76,11 @@ impl StreamShared {
         fence(Ordering::SeqCst);
         waits
     }
+
+    /// What [`Self::take_output_waits`] told of could not be read yet: it is told of again.
+    pub(super) fn leave_output_waiting(&self) {
+        self.output_waits.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A full chunk on its way to the encoder.
@@ -165,7 +170,8 @@ impl StreamProducer {
         // What was pushed is visible before it is looked whether the encoder knows; see `take_output_waits`.
         fence(Ordering::SeqCst);
         if !self.shared.output_waits.load(Ordering::Relaxed) {
-            self.shared.output_waits.store(true, Ordering::SeqCst);
+            // A swap, as the encoder's: one of the two has the other's value, which the checker of all orders relies on.
+            self.shared.output_waits.swap(true, Ordering::SeqCst);
             // Before it is looked whether a look was announced: else that look could miss this, and none would follow.
             fence(Ordering::SeqCst);
         }

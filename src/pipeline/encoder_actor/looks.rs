@@ -55,8 +55,14 @@ impl Encoding {
             if !stream.shared.take_output_waits() && stream.waited.is_none() {
                 continue;
             }
-            // If the producer is faster, its chunks are in the channel, and more has come.
-            self.pull_from(id)?;
+            if self.pull_from(id)? {
+                // The producer was faster: its chunks are in the channel, and what waits may be in the one after them.
+                if let Some(stream) = self.streams.get(&id) {
+                    stream.shared.leave_output_waiting();
+                }
+                go_on = true;
+                continue;
+            }
             let Some(stream) = self.streams.get_mut(&id) else { continue };
             let waits = stream.encoder.waiting_output();
             if waits.is_some() && waits == stream.waited {

@@ -56,10 +56,12 @@ pub mod reader {
         /// As `look` in `src/pipeline/encoder_actor/looks.rs`: only a stream that says that output waits is pulled.
         /// Whether another look follows by itself.
         pub fn look(&mut self) -> bool {
-            let go_on = self.waiting.was_announced();
-            if self.shared.take_output_waits() {
-                self.pull();
+            let mut go_on = self.waiting.was_announced();
+            if self.shared.take_output_waits() && self.pull_open() {
+                self.shared.leave_output_waiting();
+                go_on = true;
             }
+            self.drain();
             go_on
         }
 
@@ -69,6 +71,12 @@ pub mod reader {
         }
 
         pub fn pull(&mut self) {
+            self.drain();
+            self.pull_open();
+        }
+
+        /// Takes what comes by the channel, as the encoder does between two looks.
+        fn drain(&mut self) {
             while let Ok(SealedChunk { chunk, .. }) = self.sealed.try_recv() {
                 assert_eq!(self.expected, chunk.sequence(), "a chunk was passed over");
                 self.consume(&chunk);
@@ -76,18 +84,22 @@ pub mod reader {
                 self.consumed = 0;
                 let _ = self.free.try_send(chunk);
             }
+        }
+
+        /// `true` if the producer was faster: chunks before the open one are in the channel.
+        fn pull_open(&mut self) -> bool {
             // First this, then the chunk: a closed stream's chunk does not change any more.
             let closed = self.shared.closed.load(Ordering::Acquire);
             let open = self.shared.open.load_full();
             let next = open.as_ref().map_or(0, |chunk| chunk.sequence());
             if next > self.expected {
-                // The producer was faster: chunks before this one are in the channel.
-                return;
+                return true;
             }
             if let Some(chunk) = open.filter(|_| next == self.expected) {
                 self.consume(&chunk);
             }
             self.finished |= closed;
+            false
         }
 
         fn consume(&mut self, chunk: &Chunk) {
