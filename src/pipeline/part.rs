@@ -140,11 +140,16 @@ fn part_dir_name(number: u32) -> String {
 /// Whether a directory below `parts/` has a name that the recorder gives.
 pub(crate) fn is_part_dir(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    name.len() >= 4 && name.parse().is_ok_and(|number| part_dir_name(number) == name)
+    directory_number(name).is_some_and(|number| part_dir_name(number) == name)
+}
+
+/// The number that a directory's name is, or begins with, as the recorder writes it: of four digits or more.
+pub(super) fn directory_number(digits: &str) -> Option<u32> {
+    (digits.len() >= 4 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
 }
 
 /// Seconds since 1970, to the microsecond.
-fn unix_seconds(time: SystemTime) -> f64 {
+pub(super) fn unix_seconds(time: SystemTime) -> f64 {
     let micros = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
     micros as f64 / 1e6
 }

@@ -10,11 +10,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use crossbeam_channel::Receiver;
 use serde_json::{Map, Value, json};
 
+use super::moments::system_time;
 use super::{Block, Replay, RingMeter, Unpacker};
 use crate::errors::{RecorderError, RecorderResult};
 use crate::pipeline::artifacts::{
@@ -28,7 +29,7 @@ use crate::pipeline::index::{IndexFile, IndexLines};
 use crate::pipeline::messages::{Content, Reply, SegmentBuffer, with_content};
 use crate::pipeline::model::Exit;
 use crate::pipeline::names::Names;
-use crate::pipeline::part::Part;
+use crate::pipeline::part::{Part, directory_number, unix_seconds};
 use crate::pipeline::stats::{PipelineStats, StreamMeter};
 use crate::pipeline::stream::StreamShared;
 use crate::pipeline::supervisor::Supervisor;
@@ -120,7 +121,7 @@ impl Dumper {
         let mut details = request.details.clone();
         details.insert("number".to_owned(), json!(number));
         details.insert("reason".to_owned(), json!(request.reason));
-        details.insert("taken".to_owned(), json!(unix_seconds(taken)));
+        details.insert("taken".to_owned(), json!(unix_seconds(system_time(taken))));
         details.insert("seconds".to_owned(), json!(taken.saturating_duration_since(oldest).as_secs_f64()));
         config.metadata.insert("dump".to_owned(), Value::Object(details));
         prepare(storage, &config)?;
@@ -268,15 +269,7 @@ fn dump_dir_name(number: u32, reason: &str) -> String {
 /// The number of a dump's directory, if it is one.
 fn dump_number(path: &Path) -> Option<u32> {
     let (number, _) = path.file_name()?.to_str()?.split_once('-')?;
-    if number.len() < 4 || !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    number.parse().ok()
-}
-
-fn unix_seconds(moment: Instant) -> f64 {
-    let time = SystemTime::now().checked_sub(moment.elapsed()).unwrap_or(UNIX_EPOCH);
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as f64 / 1e6
+    directory_number(number)
 }
 
 #[cfg(test)]

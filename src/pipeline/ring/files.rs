@@ -19,18 +19,20 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::RingMeter;
+use super::moments::unix_nanos;
 use super::state::CallState;
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::file_error;
 use crate::pipeline::compressor::FrameCompressor;
 use crate::pipeline::config::PipelineConfig;
 use crate::pipeline::layout::{Malformed, Put};
+use crate::pipeline::part::directory_number;
 use crate::pipeline::stream::StreamInfo;
 use crate::pipeline::tables::{CodeInfo, Tables, TypeInfo};
 use crate::storage::{Storage, StorageFile};
@@ -388,20 +390,11 @@ fn entry(kind: Kind, stream: u32, raw_len: usize, frame: &[u8], nanos: u64) -> V
     entry
 }
 
-fn unix_nanos(moment: Instant) -> u64 {
-    let time = SystemTime::now().checked_sub(moment.elapsed()).unwrap_or(UNIX_EPOCH);
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
-}
-
 /// The rings of an out dir, by their numbers.
 pub(super) fn ring_dirs(storage: &dyn Storage, out_dir: &Path) -> RecorderResult<Vec<(u32, PathBuf)>> {
     let rings = out_dir.join(RING_DIR);
     let found = storage.subdirectories(&rings).map_err(|error| file_error("list", &rings, error))?;
-    let number = |dir: &Path| {
-        let name = dir.file_name()?.to_str()?;
-        (name.len() >= 4 && name.bytes().all(|byte| byte.is_ascii_digit())).then(|| name.parse().ok())?
-    };
+    let number = |dir: &Path| directory_number(dir.file_name()?.to_str()?);
     let mut numbered: Vec<(u32, PathBuf)> =
         found.into_iter().filter_map(|dir| number(&dir).map(|number| (number, dir))).collect();
     numbered.sort();

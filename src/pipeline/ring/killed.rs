@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
@@ -17,11 +17,12 @@ use super::dump::{DumpRequest, Dumper};
 use super::files::{
     DEFINITIONS_FILE, Definition, ENTRY_HEAD, Head, Kind, MAGIC, Place, remove_ring, ring_dirs, segment_files,
 };
+use super::moments::moment;
 use super::{Block, Frame, Replay, RingLimits, RingMeter, Unpacker};
 use crate::errors::RecorderResult;
 use crate::pipeline::artifacts::file_error;
 use crate::pipeline::config::PipelineConfig;
-use crate::pipeline::encoder::{Nowhere, StreamEncoder};
+use crate::pipeline::encoder::StreamEncoder;
 use crate::pipeline::layout::Take;
 use crate::pipeline::model::TraceFormat;
 use crate::pipeline::stream::{StreamInfo, StreamShared};
@@ -153,9 +154,7 @@ impl Left {
             let Some(encoder) = self.encoder(block.stream, tables) else { return Ok(false) };
             match kind {
                 Kind::State if is_first => {
-                    let records = unpacker.records(&block).map_err(io::Error::other)?;
-                    encoder.encode(records, &mut Nowhere::default(), usize::MAX).map_err(io::Error::other)?;
-                    drop(encoder.take_turns());
+                    unpacker.learn(&block, encoder).map_err(io::Error::other)?;
                 }
                 Kind::State => {}
                 Kind::Block | Kind::LastBlock => {
@@ -211,11 +210,4 @@ fn take_entry(rest: &mut &[u8], place: impl FnOnce(u32) -> Place) -> Option<(Kin
     take.bytes(len as usize).ok()?;
     *rest = take.rest();
     Some((kind, Block { stream, last, raw_len, frame: Frame::File(place(len)), ends_calls: false }))
-}
-
-/// A time of the clock as a moment; now, where this machine has not been up for so long.
-fn moment(unix_nanos: u64) -> Instant {
-    let now = Instant::now();
-    let age = SystemTime::now().duration_since(UNIX_EPOCH + Duration::from_nanos(unix_nanos)).unwrap_or_default();
-    now.checked_sub(age).unwrap_or(now)
 }

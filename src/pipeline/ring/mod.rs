@@ -34,6 +34,7 @@ pub mod dump;
 mod file_tests;
 pub(super) mod files;
 pub mod killed;
+mod moments;
 mod state;
 #[cfg(test)]
 mod tests;

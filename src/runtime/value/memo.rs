@@ -213,6 +213,20 @@ pub enum Recalled {
     Nothing,
 }
 
+impl Entry {
+    /// Appends what is remembered, if there is room for all of it.
+    #[inline]
+    fn append(&self, budget_end: usize, hidden: &mut Hidden, out: &mut Vec<u8>) -> bool {
+        let fits = out.len() + self.bytes.len() < budget_end;
+        if fits {
+            out.extend_from_slice(&self.bytes);
+            hidden.redacted += self.hidden.redacted;
+            hidden.dropped += self.hidden.dropped;
+        }
+        fits
+    }
+}
+
 /// Writes what is remembered behind a head, unless that is known.
 fn copy(
     entry: &Entry,
@@ -227,14 +241,10 @@ fn copy(
     }
     let start = out.len();
     head(out);
-    if out.len() + entry.bytes.len() >= budget_end {
-        // There is no room for all of it.
+    if !entry.append(budget_end, hidden, out) {
         out.truncate(start);
         return Recalled::Nothing;
     }
-    out.extend_from_slice(&entry.bytes);
-    hidden.redacted += entry.hidden.redacted;
-    hidden.dropped += entry.hidden.dropped;
     Recalled::Content(entry.content)
 }
 
@@ -314,15 +324,7 @@ impl Snapshotter {
         if self.memo.find(object, identity, &mut at).is_none() {
             return false;
         }
-        match self.memo.check(object, at) {
-            Some(entry) if out.len() + entry.bytes.len() < self.budget_end => {
-                out.extend_from_slice(&entry.bytes);
-                self.hidden.redacted += entry.hidden.redacted;
-                self.hidden.dropped += entry.hidden.dropped;
-                true
-            }
-            _ => false,
-        }
+        self.memo.check(object, at).is_some_and(|entry| entry.append(self.budget_end, &mut self.hidden, out))
     }
 }
 
