@@ -101,7 +101,7 @@ fn is_shared(code: &Bound<'_, PyCode>) -> bool {
     // SAFETY: a live object, with the GIL held.
     let count = unsafe { ffi::Py_REFCNT(code.as_ptr()) };
     // An immortal object's count is negative in its lower half.
-    count as i32 <= 0
+    (count as i32) < 0
 }
 
 /// Where the instructions that are executed begin, and how many bytes they are.
