@@ -32,8 +32,8 @@ EITHER_WAY = (
     "tests/python/e2e/test_sampling.py",
     "tests/python/e2e/test_secrets.py",
     "tests/python/e2e/test_sessions.py",
-    "tests/python/e2e/test_values_cost.py",
     "tests/python/e2e/test_value_trees.py",
+    "tests/python/e2e/test_values_cost.py",
     "tests/python/e2e/test_values_unnoticed.py",
 )
 """The tests whose outcome depends on how frames are read: they are run a second time, through the public API."""

@@ -13,6 +13,7 @@ from support.recording import Recording
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
+SmallDisk = Callable[[str], Path | None]
 
 PROGRAM = """
 import os, random, resource, shutil, sys, time
@@ -33,26 +34,15 @@ print("done", flush=True)
 POLICY = {"CODETRACER_POLICY": "durability.flush_interval=20ms;pipeline.queue_bytes=1MiB"}
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path | None]:
-    """A disk of 300 KB, where one may be mounted."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(directory)]
-    mounted = subprocess.run(command, capture_output=True, timeout=60).returncode == 0
-    yield directory if mounted else None
-    if mounted:
-        subprocess.run(["umount", "-l", str(directory)], check=True, timeout=60)
-
-
 @pytest.mark.parametrize("policy", ["abort", "disable"])
 @pytest.mark.parametrize("kind", ["full", "limited"])
 def test_a_full_disk_ends_the_recording_and_not_the_program(
-    kind: str, policy: str, small_disk: Path | None, record: Record, write: Write, tmp_path: Path
+    kind: str, policy: str, small_disk: SmallDisk, record: Record, write: Write, tmp_path: Path
 ) -> None:
     # Where nothing may be mounted, the largest size of a file stands for the disk.
-    full = kind == "full" and small_disk is not None
-    out = (small_disk if full and small_disk else tmp_path) / "trace"
+    disk = small_disk("300k") if kind == "full" else None
+    full = disk is not None
+    out = (disk or tmp_path) / "trace"
     fault = "pass" if full else "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))"
     program = write(PROGRAM.format(fault=fault))
     options = ["--on-recorder-error", policy]

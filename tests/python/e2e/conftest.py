@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 import pytest
 from support import recording, running
+from support.compare import EVERYTHING, assert_same
+from support.programs import Program
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -55,3 +58,39 @@ def run(tmp_path: Path) -> Iterator[Callable[..., running.Outcome]]:
         return running.python([path, *args], **options)
 
     yield script
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[str], Path | None]]:
+    """`small_disk("300k")`: a disk of that size, where one may be mounted."""
+    directory = tmp_path / "disk"
+    mounted = False
+
+    def mount(size: str) -> Path | None:
+        nonlocal mounted
+        directory.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(directory)]
+        mounted = subprocess.run(command, capture_output=True, timeout=60).returncode == 0
+        return directory if mounted else None
+
+    yield mount
+    if mounted:
+        subprocess.run(["umount", "-l", str(directory)], check=True, timeout=60)
+
+
+@pytest.fixture
+def record_as_oracle(
+    record: Callable[..., recording.Recording], tmp_path: Path
+) -> Callable[[Path], recording.Recording]:
+    """`record_as_oracle(program)`: records it, nothing cut; all that the trace tells is what the oracle tells."""
+    wide = "values.max_depth=12;values.max_items=400;values.max_string=4000;values.max_bytes_per_step=4MiB"
+    numbers = itertools.count(1)
+
+    def run(program: Path) -> recording.Recording:
+        expected = running.run_oracle(Program(program), tmp_path / f"expected-{next(numbers)}.json")
+        recorded = record(program, env={"CODETRACER_POLICY": wide})
+        assert (recorded.status, recorded.stderr) == (0, "")
+        assert_same(recorded.trace.streams, expected, EVERYTHING)
+        return recorded
+
+    return run

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import stat
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from codetracer_python_recorder.codetracer_python_recorder import recover_trace, verify_trace
 from support.reading import Trace
 from support.recording import Recording
@@ -18,6 +16,7 @@ from support.running import Outcome
 Write = Callable[..., Path]
 Run = Callable[..., Outcome]
 Record = Callable[..., Recording]
+SmallDisk = Callable[[str], Path | None]
 
 FILES = "ring.storage=files"
 SEES_ITSELF = """
@@ -141,23 +140,12 @@ recorder.dump("late")
     assert not (out / "ring").exists(), "the trace has what was in the files"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path | None]:
-    """A disk of 400 KB, where one may be mounted."""
-    directory = tmp_path / "disk"
-    directory.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(directory)]
-    mounted = subprocess.run(command, capture_output=True, timeout=60).returncode == 0
-    yield directory if mounted else None
-    if mounted:
-        subprocess.run(["umount", "-l", str(directory)], check=True, timeout=60)
-
-
 def test_a_full_disk_harms_neither_the_program_nor_what_is_kept(
-    small_disk: Path | None, record: Record, write: Write, tmp_path: Path
+    small_disk: SmallDisk, record: Record, write: Write, tmp_path: Path
 ) -> None:
     # Where nothing may be mounted, the largest size of a file stands for the disk.
-    limit = "" if small_disk else "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))"
+    disk = small_disk("400k")
+    limit = "" if disk else "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))"
     program = write(
         f"""
         import hashlib, json, os, signal
@@ -175,7 +163,7 @@ def test_a_full_disk_harms_neither_the_program_nor_what_is_kept(
         os.kill(os.getpid(), signal.SIGKILL)
         """
     )
-    out = (small_disk or tmp_path) / "out"
+    out = (disk or tmp_path) / "out"
     policy = f"{FILES};ring.max_bytes=2MiB;ring.max_steps=1000"
     recorded = record(program, out=out, env={"CODETRACER_POLICY": policy})
     assert recorded.status == -9, recorded.stderr

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from support.reading import Thread
 from support.recording import Recording
-from support.running import python
+from support.running import Outcome, python
 
 Write = Callable[..., Path]
 Record = Callable[..., Recording]
@@ -145,17 +145,22 @@ def text_of(threads: list[Thread], kind: int) -> str:
     return "".join(output.content for thread in threads for output in thread.outputs if output.kind == kind)
 
 
+def plain_and_recorded(script: Path, record: Record, io: str, unbuffered: str) -> tuple[Outcome, Recording]:
+    """A plain and a recorded run, which show the same and end alike."""
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    plain = python([script], env=env)
+    recorded = record(script, env=env, options=["--io-capture", io])
+    assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
+    return plain, recorded
+
+
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 @pytest.mark.parametrize("io", ["proxies", "proxies+fd"])
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_rough_programs_show_the_same_and_are_recorded(
     write: Write, record: Record, name: str, io: str, unbuffered: str
 ) -> None:
-    script = write(PROGRAMS[name])
-    env = {"PYTHONUNBUFFERED": unbuffered}
-    plain = python([script], env=env)
-    recorded = record(script, env=env, options=["--io-capture", io])
-    assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
+    plain, recorded = plain_and_recorded(write(PROGRAMS[name]), record, io, unbuffered)
     threads = recorded.trace.threads
     assert plain.stdout
     assert text_of(threads, WRITE) == plain.stdout
@@ -168,12 +173,8 @@ def test_rough_programs_show_the_same_and_are_recorded(
 def test_what_goes_round_the_streams_is_shown_in_order_and_recorded_by_the_mirror(
     write: Write, record: Record, name: str, io: str, unbuffered: str
 ) -> None:
-    script = write(BYPASSING[name])
-    env = {"PYTHONUNBUFFERED": unbuffered}
-    plain = python([script], env=env)
-    recorded = record(script, env=env, options=["--io-capture", io])
+    plain, recorded = plain_and_recorded(write(BYPASSING[name]), record, io, unbuffered)
     assert plain.stdout == "one\ntwo\nthree\n"
-    assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
     lines = text_of(recorded.trace.threads, WRITE).splitlines()
     assert sorted(lines) == (["one", "three", "two"] if io == "proxies+fd" else ["one", "three"])
 
