@@ -124,14 +124,13 @@ impl Job {
     }
 
     fn switch(&self, change: impl FnOnce(Python<'_>) -> RecorderResult<()>) -> Result<(), Over> {
-        // None: the interpreter is shutting down.
         match Python::try_attach(change) {
-            Some(Ok(())) if !self.tracer.shared().state.has_ended() => Ok(()),
-            Some(Err(error)) => {
+            Some(changed) if !self.tracer.shared().state.has_ended() => changed.map_err(|error| {
                 logging::report(&error);
-                Err(Over)
-            }
-            Some(Ok(())) | None => Err(Over),
+                Over
+            }),
+            // The session has ended meanwhile, which is no error of ours; or the interpreter is shutting down.
+            Some(_) | None => Err(Over),
         }
     }
 
