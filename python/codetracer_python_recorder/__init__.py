@@ -12,6 +12,13 @@ PYTEST_DONT_REWRITE: pytest would warn, in a run under `--pytest`, that the plug
 
 from __future__ import annotations
 
+try:
+    from .codetracer_python_recorder import VERSION as __version__
+except ImportError as error:
+    from .unsupported import explained
+
+    raise explained(error) from None
+
 from .api import (
     DEFAULT_FORMAT,
     TRACE_BINARY,
@@ -36,7 +43,6 @@ from .api import (
     trace,
 )
 from .auto_start import auto_start_from_env, is_command_line
-from .codetracer_python_recorder import VERSION as __version__
 
 __all__ = (
     "DEFAULT_FORMAT",
