@@ -115,8 +115,9 @@ def _recording(shell: Any, options: Any, cell: str) -> Iterator[list[CodeType]]:
         status = 0
     finally:
         recording.stop(exit_code=status)
-    if not options.quiet:
-        print(f"Trace: {name}", file=sys.stderr)
+        # Above all where the cell failed.
+        if not options.quiet:
+            print(f"Trace: {name}", file=sys.stderr)
 
 
 @contextmanager

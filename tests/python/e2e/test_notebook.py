@@ -128,7 +128,7 @@ def test_a_cell_may_await_in_a_loop_that_runs_already(write: Write, run: Run, tm
     assert "others ran True" in outcome.stdout and "Out[3]: 8" in outcome.stdout, outcome.stdout + outcome.stderr
     assert "failed ZeroDivisionError" in outcome.stdout and "Out[5]: 7" in outcome.stdout
     assert "failing.py" in outcome.stdout and "_recording" not in outcome.stdout
-    assert outcome.stderr == ""
+    assert outcome.stderr == "Trace: traces/failing\n"
     directory = tmp_path / "codetracer-traces" / "cell-3"
     assert verify_trace(str(directory)) == []
     trace = Trace(directory)
