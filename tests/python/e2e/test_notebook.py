@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,3 +138,62 @@ def test_a_cell_may_await_in_a_loop_that_runs_already(write: Write, run: Run, tm
     assert "beat" not in [call.name for call in trace.main.calls]
     assert trace.metadata["process_exit_status"] == {"code": 0, "label": None}
     assert Trace(tmp_path / "traces" / "failing").metadata["process_exit_status"] == {"code": 1, "label": None}
+
+
+NOTEBOOK = """
+    import json
+    import sys
+    import nbclient
+    import nbformat
+
+    cells = [nbformat.v4.new_code_cell(source) for source in json.load(sys.stdin)]
+    notebook = nbformat.v4.new_notebook(cells=cells)
+    nbclient.NotebookClient(notebook, timeout=100, kernel_name="python3", allow_errors=True).execute()
+    answers = []
+    for cell in notebook.cells:
+        # A kernel sends what a cell prints in as many pieces as it likes.
+        answer = {"stdout": "", "stderr": "", "shown": []}
+        for output in cell.outputs:
+            if output.output_type == "stream":
+                answer[output.name] += output.text
+            else:
+                answer["shown"].append(output.get("data") or [output.ename, output.evalue])
+        answers.append(answer)
+    json.dump(answers, sys.stdout)
+"""
+KERNEL_CELLS = [
+    "import asyncio, sys",
+    "def times(n):\n    return 3 * n\nfor n in range(2):\n    print('printed', times(n))\n"
+    "print('told', file=sys.stderr)\nvalue = times(10)\nvalue",
+    "async def later(n):\n    await asyncio.sleep(0)\n    return n\nawait later(7)",
+    "value / 0",
+    "from IPython.display import Markdown, display\ndisplay(Markdown('*shown*'))",
+    "value",
+]
+
+
+def test_a_real_kernel_answers_as_without_and_its_cells_have_traces(write: Write, run: Run, tmp_path: Path) -> None:
+    load, *rest = KERNEL_CELLS
+    recorded = [f"{load}\n%load_ext codetracer_python_recorder", *(f"%%codetracer\n{cell}" for cell in rest)]
+    driver = write(NOTEBOOK, "driver.py")
+    home = {"HOME": str(tmp_path), "IPYTHONDIR": str(tmp_path / "ipython")}
+    outcomes = [run(driver, stdin=json.dumps(cells), env=home) for cells in (KERNEL_CELLS, recorded)]
+    assert [outcome.status for outcome in outcomes] == [0, 0], outcomes[-1].stderr
+    plain, told = (json.loads(outcome.stdout) for outcome in outcomes)
+    assert plain[1] == {"stdout": "printed 0\nprinted 3\n", "stderr": "told\n", "shown": [{"text/plain": "30"}]}
+    assert plain[3]["shown"] == [["ZeroDivisionError", "division by zero"]]
+    assert "text/markdown" in plain[4]["shown"][0]
+    for number, answer in enumerate(plain[1:], 2):
+        answer["stderr"] += f"Trace: codetracer-traces/cell-{number}\n"
+    assert told == plain
+    for number in range(2, len(KERNEL_CELLS) + 1):
+        directory = tmp_path / "codetracer-traces" / f"cell-{number}"
+        assert verify_trace(str(directory)) == []
+        trace = Trace(directory)
+        assert trace.metadata["process_exit_status"]["code"] == (number == 4)
+        # Nothing of the kernel but the program that was started.
+        others = {Path(path).name for path in trace.paths if Path(path) != directory.with_suffix(".py")}
+        assert others <= {"ipykernel_launcher.py"}
+    first = Trace(tmp_path / "codetracer-traces" / "cell-2")
+    assert [call.name for call in first.main.calls].count("times") == 3
+    assert "".join(output.content for output in first.main.outputs) == "printed 0\nprinted 3\ntold\n"
