@@ -5,6 +5,7 @@
 //! - Bytes below `published` are never written again until [`ChunkWriter::recycle`], which needs `&mut Chunk` and
 //!   therefore that every reader and the writer are gone.
 //! - `published` only grows, by whole records, with `Release`; a reader loads it with `Acquire`.
+//! - What [`Chunk::take_unread`] has given is not given again.
 
 use std::cell::UnsafeCell;
 use std::sync::Arc;
@@ -17,6 +18,8 @@ pub struct Chunk {
     bytes: Box<[UnsafeCell<u8>]>,
     accesses: Accesses,
     published: AtomicUsize,
+    /// How far it has been read.
+    read: AtomicUsize,
     sequence: u64,
 }
 
@@ -27,7 +30,8 @@ unsafe impl Sync for Chunk {}
 impl Chunk {
     fn with_capacity(capacity: usize, sequence: u64) -> Self {
         let bytes = (0..capacity).map(|_| UnsafeCell::new(0)).collect();
-        Self { bytes, accesses: Accesses::new(capacity), published: AtomicUsize::new(0), sequence }
+        let (published, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        Self { bytes, accesses: Accesses::new(capacity), published, read, sequence }
     }
 
     /// Bytes it can hold.
@@ -38,6 +42,19 @@ impl Chunk {
     /// Position of this chunk in its stream, from 0.
     pub fn sequence(&self) -> u64 {
         self.sequence
+    }
+
+    /// What is published and was not read yet, which is read from now on.
+    pub fn take_unread(&self) -> &[u8] {
+        let published = self.published();
+        let read = self.read.swap(published.len(), Ordering::AcqRel);
+        // Another reader may have seen more.
+        published.get(read..).unwrap_or_default()
+    }
+
+    /// So many bytes at the end of what [`Self::take_unread`] gave last were not read after all.
+    pub fn leave_unread(&self, bytes: usize) {
+        self.read.fetch_sub(bytes, Ordering::AcqRel);
     }
 
     /// Everything published so far; always ends at a record boundary.
@@ -68,6 +85,7 @@ impl ChunkWriter {
         match Arc::get_mut(&mut chunk) {
             Some(exclusive) => {
                 exclusive.published = AtomicUsize::new(0);
+                exclusive.read = AtomicUsize::new(0);
                 exclusive.accesses = Accesses::new(exclusive.bytes.len());
                 exclusive.sequence = sequence;
                 Self { chunk, len: 0 }
@@ -141,6 +159,23 @@ mod tests {
         }
         reader.join().unwrap();
         assert!(!writer.append(&[0]));
+    }
+
+    #[test]
+    fn what_was_read_is_not_given_again_and_what_was_left_is() {
+        let mut writer = ChunkWriter::new(16, 0);
+        let chunk = writer.share();
+        assert!(writer.append(b"abc"));
+        assert_eq!(chunk.take_unread(), b"abc");
+        assert!(writer.append(b"defg"));
+        assert_eq!(chunk.take_unread(), b"defg");
+        chunk.leave_unread(3);
+        assert!(writer.append(b"h"));
+        assert_eq!(chunk.take_unread(), b"efgh");
+        assert_eq!(chunk.take_unread(), b"");
+        drop(writer);
+        let again = ChunkWriter::recycle(chunk, 1).share();
+        assert_eq!(again.take_unread(), b"");
     }
 
     #[test]

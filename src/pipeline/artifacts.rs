@@ -22,6 +22,7 @@ use crate::storage::Storage;
 
 use super::config::PipelineConfig;
 use super::index::INDEX_FILE;
+use super::lifecycle::STAGE;
 use super::model::TraceFormat;
 use super::part::{PARTS_DIR, Part, PartSummary, is_part_dir};
 use super::stats::{PipelineStats, StreamMeter};
@@ -229,8 +230,25 @@ pub(super) struct Outcome<'a> {
 }
 
 /// Writes everything that is known at the end: metadata of the last part and its streams, of the recording, then the
-/// state.
+/// state. Metadata that cannot be written make the recording a failed one, and its state, which is much smaller, says
+/// why.
 pub(super) fn conclude(
+    storage: &dyn Storage,
+    config: &PipelineConfig,
+    streams: &[Arc<StreamMeter>],
+    stats: &PipelineStats,
+    metadata: Map<String, Value>,
+    outcome: Outcome<'_>,
+) -> RecorderResult<()> {
+    let described = describe(storage, config, streams, stats, metadata, outcome);
+    let late = described.as_ref().err().map(|error| PipelineFailure::new(STAGE, error));
+    let failure = outcome.failure.or(late.as_ref());
+    let state = if failure.is_some() { RecordingState::Failed } else { RecordingState::Complete };
+    described.and(write_recording(storage, config, state, failure, config.durable))
+}
+
+/// Writes the metadata.
+fn describe(
     storage: &dyn Storage,
     config: &PipelineConfig,
     streams: &[Arc<StreamMeter>],
@@ -274,7 +292,7 @@ pub(super) fn conclude(
         merged.insert("parts".to_owned(), json!(parts));
         write_json(storage, &config.out_dir.join(METADATA_FILE), &Value::Object(merged), config.durable)?;
     }
-    write_recording(storage, config, state, outcome.failure, config.durable)
+    Ok(())
 }
 
 /// Says in `recording.json` of the out dir how it stands.

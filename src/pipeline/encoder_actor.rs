@@ -24,6 +24,7 @@ use super::compressor::CompressorPool;
 use super::config::PipelineConfig;
 use super::encoder::StreamEncoder;
 use super::index::IndexLines;
+use super::layout::events_in;
 use super::limits::LimitWatch;
 use super::messages::{EncoderControl, Reply, Segment, SegmentBuffer, WriterWork, with_content};
 use super::model::Exit;
@@ -131,13 +132,23 @@ pub(super) fn run(inbox: EncoderInbox, parts: EncoderParts) {
         ended = outcome?;
         Ok(())
     });
+    // After a panic; else `salvage` has.
+    encoding.remember_unread();
     // The pool and the way to the writer go: the writer finishes its files.
     drop(encoding);
     if ended == Ended::Limited {
         supervisor.ended_at_limit();
     }
-    // Producers find their channel closed, and so learn that the recording has ended.
-    drop(inbox);
+    inbox.leave();
+}
+
+impl EncoderInbox {
+    /// Producers find their channel closed, and so learn that the recording has ended. Chunks in the queue go now: they
+    /// would stay in it for as long as there are producers.
+    fn leave(self) {
+        self.waiting.leave();
+        self.sealed.try_iter().for_each(drop);
+    }
 }
 
 #[derive(Debug)]
@@ -247,53 +258,35 @@ impl Encoding {
     }
 
     fn take_chunk(&mut self, inbox: &EncoderInbox, sealed: SealedChunk) -> RecorderResult<()> {
-        let SealedChunk { stream: shared, chunk, sealed } = sealed;
-        let lag = sealed.elapsed().as_micros() as u64;
+        let lag = sealed.sealed.elapsed().as_micros() as u64;
         self.parts.meters.lag_micros.store(lag, Ordering::Relaxed);
-        if !self.streams.contains_key(&shared.id) {
+        let (id, chunk) = (sealed.stream.id, &sealed.chunk);
+        if !self.streams.contains_key(&id) {
             self.open_all(inbox);
         }
-        if let Some(stream) = self.streams.get(&shared.id) {
+        if let Some(stream) = self.streams.get(&id) {
             if stream.expected != chunk.sequence() {
                 return Err(bug!(TraceIncomplete, "chunk {} came before {}", chunk.sequence(), stream.expected));
             }
-            self.consume(shared.id, &chunk)?;
-            if let Some(stream) = self.streams.get_mut(&shared.id) {
+            self.consume(id, chunk)?;
+            if let Some(stream) = self.streams.get_mut(&id) {
                 stream.expected += 1;
-                stream.consumed = 0;
             }
         }
         // Else the stream was finished through its open chunk, which is this one.
         if chunk.capacity() == self.parts.config.batch_bytes {
             // A full return channel means that producers have enough; the memory goes.
-            let _ = inbox.free.try_send(chunk);
+            let _ = inbox.free.try_send(sealed.into_chunk());
         }
         Ok(())
     }
 
-    /// Encodes what is published in `chunk` beyond what is consumed.
-    fn consume(&mut self, id: u32, chunk: &Chunk) -> RecorderResult<()> {
-        let published = chunk.published();
-        let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        let rest = &published[stream.consumed..];
-        super::tap::pass(rest);
-        stream.consumed = published.len();
-        if rest.is_empty() || (self.suspended && !self.parts.config.marked_samples) {
-            return Ok(());
-        }
-        if self.flight.is_some() {
-            return self.keep(id, rest);
-        }
-        self.parts.meters.bytes_in.fetch_add(rest.len() as u64, Ordering::Relaxed);
-        self.encode(id, rest)
-    }
-
-    /// Encodes records of a stream into segments.
-    fn encode(&mut self, id: u32, mut rest: &[u8]) -> RecorderResult<()> {
+    /// Encodes records of a stream into segments; what is left of them was not.
+    fn encode(&mut self, id: u32, rest: &mut &[u8]) -> RecorderResult<()> {
         self.place(id)?;
         let limit = self.parts.config.segment_limit();
         while !rest.is_empty() {
-            if self.parts.config.marked_samples && self.take_mark(id, &mut rest)? {
+            if self.parts.config.marked_samples && self.take_mark(id, rest)? {
                 continue;
             }
             if !self.make_room_for_steps()? {
@@ -310,13 +303,18 @@ impl Encoding {
             let Some(buffer) = &mut stream.buffer else { return Ok(()) };
             with_content!(&mut buffer.content, out => stream.encoder.start(out));
             let (before, steps_before) = (buffer.content.len(), stream.encoder.counts().steps);
+            let taken_before = stream.encoder.taken();
             let last_step = steps_before.saturating_add(self.watch.steps_left());
             stream.encoder.set_step_limit(last_step);
             let encoded = with_content!(&mut buffer.content, out => stream.encoder.encode(rest, out, limit));
             self.watch.count(stream.encoder.counts().steps - steps_before);
+            stream.meter.taken.fetch_add(stream.encoder.taken() - taken_before, Ordering::Relaxed);
             let (taken, full) = (encoded.unwrap_or(0), buffer.content.is_full(limit));
             if encoded.is_err() || (taken == 0 && !full) {
                 // What was made until then is valid, and the stream can still be finished: see `salvage`.
+                let unknown = events_in(rest).saturating_sub(stream.encoder.taken() - taken_before);
+                stream.meter.taken.fetch_add(unknown, Ordering::Relaxed);
+                *rest = &[];
                 return Err(bug!(
                     TraceIncomplete,
                     "the events of thread {} do not follow the layout",
@@ -325,7 +323,7 @@ impl Encoding {
             }
             let made = buffer.content.len() - before;
             self.parts.meters.bytes_encoded.fetch_add(made as u64, Ordering::Relaxed);
-            rest = &rest[taken..];
+            *rest = &rest[taken..];
             self.note_turns(id);
             if full {
                 self.cut(id);
@@ -399,7 +397,8 @@ impl Encoding {
         let paths = (known.len() > stream.paths_sent).then(|| known.to_vec());
         stream.paths_sent = known.len();
         stream.cut = true;
-        let segment = Segment { stream: Arc::clone(&stream.meter), buffer, provisional, paths };
+        let upto = stream.meter.taken.load(Ordering::Relaxed);
+        let segment = Segment { stream: Arc::clone(&stream.meter), buffer, provisional, paths, upto };
         let ordinal = self.ordinal();
         self.parts.output.submit(ordinal, Box::new(segment));
         self.unmarked = true;

@@ -95,6 +95,11 @@ impl EventFile {
         self.exists
     }
 
+    /// Whether all that was appended is on disk.
+    pub fn is_stored(&self) -> bool {
+        !self.dirty
+    }
+
     pub fn is_open(&self) -> bool {
         self.handle.is_some()
     }

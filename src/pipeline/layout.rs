@@ -58,6 +58,12 @@ pub mod record {
     pub const SAMPLE_END: u8 = 0x0e;
     pub const TURN: u8 = 0x0f;
     pub const OUTPUT_PART: u8 = 0x10;
+
+    /// Whether a record is that of an event. Each event has one of these; the others go with it.
+    #[inline]
+    pub const fn is_event(tag: u8) -> bool {
+        matches!(tag, STEP | CALL_END | RESUME | THROW | RETURN | OUTPUT | OUTPUT_PART | EVENT)
+    }
 }
 
 /// Value tags; see the table in the module docs.
@@ -288,12 +294,103 @@ impl<'a> Take<'a> {
         self.rest = rest;
         Ok(head)
     }
+    /// One value as it is. How deep it is nested, and what its texts are, is left to whoever encodes it.
+    #[inline]
+    pub fn value(&mut self) -> Result<&'a [u8], Malformed> {
+        let start = self.rest;
+        let mut left = 1u64;
+        while left > 0 {
+            left -= 1;
+            match self.u8()? {
+                value::NONE | value::TRUE | value::FALSE => {}
+                value::INT | value::FLOAT => drop(self.bytes(8)?),
+                value::STR => {
+                    let len = self.u32()?;
+                    self.bytes(len as usize)?;
+                }
+                value::RAW | value::ERROR => {
+                    self.u32()?;
+                    let len = self.u32()?;
+                    self.bytes(len as usize)?;
+                }
+                value::BIGINT => {
+                    self.u8()?;
+                    let len = self.u32()?;
+                    self.bytes(len as usize)?;
+                }
+                value::SEQ | value::TUPLE | value::STRUCT => {
+                    self.u32()?;
+                    left += u64::from(self.u32()?);
+                }
+                value::TYPED => {
+                    self.u32()?;
+                    left += 1;
+                }
+                _ => return Err(Malformed),
+            }
+        }
+        Ok(&start[..start.len() - self.rest.len()])
+    }
+
+    /// Passes over one record and gives its tag.
+    fn record(&mut self) -> Result<u8, Malformed> {
+        let tag = self.u8()?;
+        match tag {
+            record::SET => {
+                self.u16()?;
+                self.value()?;
+            }
+            record::UNSET => drop(self.u16()?),
+            record::DECLARE => {
+                self.u16()?;
+                let len = self.u16()?;
+                self.bytes(len.into())?;
+            }
+            record::STEP | record::CALL | record::RESUME => drop(self.u32()?),
+            record::CALL_END => {}
+            record::THROW => {
+                self.u32()?;
+                self.value()?;
+            }
+            record::RETURN => drop(self.value()?),
+            record::OUTPUT | record::OUTPUT_PART => {
+                self.bytes(1 + 1 + 4 + 4 + 8)?;
+                self.text()?;
+            }
+            record::LOST => drop(self.bytes(1 + 8)?),
+            record::EVENT => {
+                self.u8()?;
+                self.text()?;
+                self.text()?;
+            }
+            record::SAMPLE_BEGIN => {
+                self.u64()?;
+                self.text()?;
+            }
+            record::SAMPLE_END => drop(self.u64()?),
+            record::TURN => drop(self.bytes(8 + 8)?),
+            _ => return Err(Malformed),
+        }
+        Ok(tag)
+    }
+
     /// Text with a u32 length.
     #[inline]
     pub fn text(&mut self) -> Result<&'a str, Malformed> {
         let len = self.u32()? as usize;
         std::str::from_utf8(self.bytes(len)?).map_err(|_| Malformed)
     }
+}
+
+/// How many events these records are of. What comes behind a record that does not follow the layout is not counted:
+/// nobody knows what it is.
+pub fn events_in(records: &[u8]) -> u64 {
+    let mut take = Take::new(records);
+    let mut events = 0;
+    while let Ok(tag) = take.record() {
+        events += u64::from(record::is_event(tag));
+    }
+    events
 }
 
 #[cfg(test)]
@@ -313,6 +410,67 @@ mod tests {
         assert_eq!((take.u8(), take.f64()), (Ok(value::FLOAT), Ok(1.5)));
         assert_eq!((take.u8(), take.text()), (Ok(value::STR), Ok("né")));
         assert!(take.is_empty());
+    }
+
+    #[test]
+    fn events_are_counted_by_the_records_that_stand_for_them_and_half_a_record_is_none() {
+        let mut records = Vec::new();
+        let mut ends = vec![(0, 0)];
+        let mut record = |events: u64, compose: &dyn Fn(&mut Vec<u8>)| {
+            compose(&mut records);
+            ends.push((records.len(), events));
+        };
+        let value = |out: &mut Vec<u8>| {
+            out.put_compound(value::SEQ, 1, 3);
+            out.put_str("text");
+            out.put_bytes(&[value::TYPED, 2, 0, 0, 0, value::BIGINT, 1, 1, 0, 0, 0, 9]);
+            out.put_typed_text(value::RAW, 3, "raw");
+        };
+        record(0, &|out| {
+            out.put_tagged(record::TURN, 1);
+            out.put_u64(2);
+        });
+        record(0, &|out| out.put_bytes(&[record::CALL, 0, 0, 0, 0]));
+        record(0, &|out| {
+            out.put_bytes(&[record::SET, 0, 0]);
+            value(out);
+        });
+        record(1, &|out| out.put_u8(record::CALL_END));
+        record(1, &|out| out.put_bytes(&[record::DECLARE, 1, 0, 1, 0, b'n']));
+        record(1, &|out| out.put_bytes(&[record::UNSET, 1, 0]));
+        record(2, &|out| out.put_bytes(&[record::STEP, 1, 0, 0, 0]));
+        record(3, &|out| {
+            out.put_bytes(&[record::OUTPUT, 0, 0]);
+            out.put_bytes(&[0; 4 + 4 + 8]);
+            out.put_text("output");
+        });
+        record(3, &|out| out.put_bytes(&[record::LOST, 0, 1, 0, 0, 0, 0, 0, 0, 0]));
+        record(4, &|out| {
+            out.put_bytes(&[record::EVENT, 0]);
+            out.put_text("{}");
+            out.put_text("");
+        });
+        record(5, &|out| {
+            out.put_bytes(&[record::THROW, 0, 0, 0, 0]);
+            value(out);
+        });
+        record(6, &|out| {
+            out.put_u8(record::RETURN);
+            value(out);
+        });
+        record(7, &|out| out.put_bytes(&[record::RESUME, 0, 0, 0, 0]));
+        record(7, &|out| {
+            out.put_tagged(record::SAMPLE_BEGIN, 1);
+            out.put_text("{}");
+        });
+        record(7, &|out| out.put_tagged(record::SAMPLE_END, 1));
+        for len in 0..=records.len() {
+            let whole = ends.iter().rev().find(|(end, _)| *end <= len).unwrap();
+            assert_eq!(events_in(&records[..len]), whole.1, "of {len} bytes");
+        }
+        records.push(0xee);
+        records.push(record::CALL_END);
+        assert_eq!(events_in(&records), 7);
     }
 
     #[test]

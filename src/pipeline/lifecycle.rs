@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::Sender;
+use crossbeam_channel::{Receiver, Sender};
 use serde_json::{Map, Value};
 
 use crate::errors::{ErrorCode, ErrorKind, RecorderResult};
@@ -29,7 +29,7 @@ use super::messages::{EncoderControl, LifecycleMessage, Reply};
 use super::model::Exit;
 use super::ring::files::remove_ring;
 use super::stats::{Meters, StopReport};
-use super::stream::SealedChunk;
+use super::stream::{SealedChunk, StreamShared};
 use super::supervisor::{PipelineFailure, Supervisor, Worker};
 
 /// Name of this stage in failures.
@@ -62,6 +62,8 @@ pub(super) struct Lifecycle {
     pub encoder: Sender<EncoderControl>,
     /// Only for its length.
     pub queue: Sender<SealedChunk>,
+    /// Threads that the encoder did not come to know.
+    pub opened: Receiver<Arc<StreamShared>>,
     pub encoder_worker: Worker,
     pub writer_worker: Worker,
     /// Writes the dumps, if there is a flight recorder.
@@ -137,6 +139,14 @@ impl Lifecycle {
         }
     }
 
+    /// What was handed over and is not written is lost, if that was not what a limit is for.
+    fn count_losses(&self) {
+        if self.supervisor.has_failed() && self.supervisor.limit().is_none() {
+            self.meters.remember(self.opened.try_iter());
+            self.meters.count_unwritten();
+        }
+    }
+
     fn conclude(&self, metadata: Map<String, Value>, failure: Option<&PipelineFailure>) -> RecorderResult<()> {
         let stats = self.meters.snapshot(self.queue.len(), self.config.queue_chunks());
         let outcome = Outcome { failure, limit: self.supervisor.limit() };
@@ -155,7 +165,13 @@ impl Lifecycle {
         let concluded = self.conclude(metadata, failure.as_deref());
         *state = State::Failed;
         match failure {
-            Some(failure) => Err(failure.to_error()),
+            Some(failure) => {
+                if let Err(error) = concluded {
+                    // The failure that counts is the first one.
+                    crate::logging::report(&error);
+                }
+                Err(failure.to_error())
+            }
             None => {
                 concluded.inspect_err(|error| self.supervisor.fail(PipelineFailure::new(STAGE, error)))?;
                 self.remove_ring();
@@ -173,6 +189,7 @@ impl Lifecycle {
         let _ = self.encoder.send(order);
         let workers = [Some(&self.encoder_worker), Some(&self.writer_worker), self.dumper_worker.as_ref()];
         if workers.into_iter().flatten().all(|worker| worker.ended_by(deadline)) {
+            self.count_losses();
             return;
         }
         self.supervisor.hurry();
@@ -185,7 +202,10 @@ impl Lifecycle {
                 patience.as_secs_f32()
             ),
         });
-        self.writer_worker.ended_by(Instant::now() + LAST_GRACE);
+        let last = Instant::now() + LAST_GRACE;
+        self.writer_worker.ended_by(last);
+        self.encoder_worker.ended_by(last);
+        self.count_losses();
     }
 
     fn worker_failed(&self, state: &mut State) {
@@ -227,7 +247,9 @@ impl Lifecycle {
                 code: ErrorCode::TraceIncomplete,
                 message: "the recording was abandoned".to_owned(),
             });
-            let _ = self.conclude(Map::new(), Some(&abandoned));
+            if let Err(error) = self.conclude(Map::new(), Some(&abandoned)) {
+                crate::logging::report(&error);
+            }
         }
     }
 }

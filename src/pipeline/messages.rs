@@ -149,6 +149,8 @@ pub(super) struct Segment {
     pub provisional: Vec<u8>,
     /// All paths so far, if there are new ones.
     pub paths: Option<Vec<String>>,
+    /// How many events of the trace's threads are written with this segment and those before it.
+    pub upto: u64,
 }
 
 /// Work for the writer.

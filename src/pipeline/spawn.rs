@@ -169,6 +169,7 @@ pub(super) fn spawn(
     let (control_sender, control) = unbounded::<EncoderControl>();
     let (nudges_sender, nudges) = bounded(capacity.nudges);
     let waiting = Waiting::new(nudges_sender);
+    let unknown = opened.clone();
     let inbox = EncoderInbox { sealed, opened, control, nudges, waiting: Arc::clone(&waiting), free: free_sender };
     let parts = EncoderParts {
         config: Arc::clone(config),
@@ -190,6 +191,7 @@ pub(super) fn spawn(
         meters: Arc::clone(&meters),
         encoder: control_sender,
         queue: sealed_sender.clone(),
+        opened: unknown,
         encoder_worker,
         writer_worker,
         dumper_worker,

@@ -1,12 +1,13 @@
 //! Counters of a running pipeline, read without stopping it.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use serde::Serialize;
 
 use super::artifacts::{THREADS_DIR, thread_dir_name};
 use super::encoder::EventCounts;
+use super::layout::LossCause;
 use super::losses::{LossCounts, Losses};
 use super::part::{Part, PartSummary};
 use super::ring::{RingMeter, RingStats};
@@ -34,7 +35,7 @@ pub struct PipelineStats {
     pub queue_capacity: usize,
     /// How long the events that the encoder took last had waited for it; 0 while nothing waits.
     pub worker_lag_micros: u64,
-    /// Events dropped because there was no room.
+    /// Events that are missing; after a failure also those that were handed over and are in no file.
     pub lost: u64,
     /// The same by cause.
     pub losses: LossCounts,
@@ -85,13 +86,18 @@ pub(super) struct StreamMeter {
     /// Set once the stream has a directory, relative to that of its part.
     pub directory: OnceLock<String>,
     pub bytes_on_disk: AtomicU64,
+    /// Events that were handed over and encoded, or tried to be, and those of them that are in the file.
+    pub taken: AtomicU64,
+    pub written: AtomicU64,
     counts: Mutex<EventCounts>,
     /// Threads take turns in this trace; `shared` is the first one's.
     pub pooled: bool,
-    /// How many have had theirs, who has it now, and what the others have lost.
+    /// How many have had theirs, who has it now, and what was lost that `shared` and that one do not know of.
     threads: AtomicU32,
     current: Mutex<Option<Arc<StreamShared>>>,
     earlier: Losses,
+    /// Its thread goes on in the trace of a further part.
+    left: AtomicBool,
 }
 
 impl StreamMeter {
@@ -112,8 +118,11 @@ impl StreamMeter {
             threads: AtomicU32::new(0),
             current: Mutex::default(),
             earlier: Losses::default(),
+            left: AtomicBool::new(false),
             directory: OnceLock::new(),
             bytes_on_disk: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            written: AtomicU64::new(0),
             counts: Mutex::default(),
         })
     }
@@ -137,15 +146,35 @@ impl StreamMeter {
 
     /// Events that were lost on the way to this trace.
     pub fn losses(&self) -> LossCounts {
-        if !self.pooled {
-            return self.shared.lost.counts();
-        }
-        let current = lock(&self.current);
+        let thread = self.thread();
         let mut losses = self.earlier.counts();
-        if let Some(thread) = &*current {
+        if let Some(thread) = thread {
             losses += thread.lost.counts();
         }
         losses
+    }
+
+    /// The thread whose losses are losses of this trace now.
+    fn thread(&self) -> Option<Arc<StreamShared>> {
+        if self.left.load(Ordering::Acquire) {
+            return None;
+        }
+        if self.pooled { lock(&self.current).clone() } else { Some(Arc::clone(&self.shared)) }
+    }
+
+    /// The part ends, and the thread goes on in another: what it lost until now was lost in this one.
+    pub fn leave_to_next_part(&self) {
+        if let Some(thread) = self.thread() {
+            self.left.store(true, Ordering::Release);
+            self.earlier.add_all(thread.lost.take());
+        }
+    }
+
+    /// Nothing more will be written: what should have been is lost.
+    fn lose_unwritten(&self) {
+        let taken = self.taken.load(Ordering::Relaxed);
+        let written = self.written.swap(taken, Ordering::Relaxed);
+        self.earlier.add(LossCause::RecordingFailed, taken.saturating_sub(written));
     }
 
     /// Name of the thread, or what stands for the threads of a shared trace.
@@ -205,11 +234,30 @@ pub(super) struct Meters {
     ended_bytes: AtomicU64,
     parts: Mutex<Vec<PartSummary>>,
     streams: Mutex<Vec<Arc<StreamMeter>>>,
+    /// Threads whose events the encoder did not read to the end.
+    unread: Mutex<Vec<Arc<StreamShared>>>,
 }
 
 impl Meters {
     pub fn add(&self, meter: Arc<StreamMeter>) {
         lock(&self.streams).push(meter);
+    }
+
+    /// The encoder has failed before it had read all of these.
+    pub fn remember(&self, threads: impl IntoIterator<Item = Arc<StreamShared>>) {
+        lock(&self.unread).extend(threads);
+    }
+
+    /// After a failure, when no worker does anything any more: what was handed over and is in no file is lost, each
+    /// event once, however often this is asked for.
+    pub fn count_unwritten(&self) {
+        let streams = self.streams();
+        streams.iter().for_each(|meter| meter.lose_unwritten());
+        for thread in &*lock(&self.unread) {
+            let is_his = |meter: &Arc<StreamMeter>| meter.thread().is_some_and(|of| Arc::ptr_eq(&of, thread));
+            let lost = if streams.iter().any(is_his) { &thread.lost } else { &self.lost };
+            lost.add(LossCause::RecordingFailed, thread.take_unread());
+        }
     }
 
     /// Forgets a stream that has no directory in its part and never will, or whose part has ended.

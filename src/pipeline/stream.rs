@@ -5,6 +5,7 @@
 //!   decides (policy `block` or `drop`) — so waiting can happen without the GIL.
 //! - A full chunk is sent on the bounded channel *before* the next one becomes visible in `open`: a worker that
 //!   finds chunk n open finds every chunk before n in the channel or already consumed.
+//! - A chunk that goes without having been read has its events counted as unread, once ([`StreamShared::take_unread`]).
 //! - Memory: at most one open chunk per stream, plus the channel's capacity in sealed ones.
 
 use std::sync::Arc;
@@ -13,12 +14,12 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwapOption;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 
-use super::layout::LossCause;
+use super::layout::{LossCause, events_in};
 use super::losses::{LossCounts, Losses};
 use super::turns::Turns;
 use super::waiting::Waiting;
 use crate::ffi::chunk::{Chunk, ChunkWriter};
-use crate::ffi::sync::{AtomicBool, Ordering, fence};
+use crate::ffi::sync::{AtomicBool, AtomicUsize, Ordering, fence};
 
 /// A fresh stream starts with a chunk this small, so that thousands of short-lived threads stay cheap;
 /// each further chunk is four times larger, up to `batch_bytes`.
@@ -47,6 +48,8 @@ pub struct StreamShared {
     pub lost: Losses,
     /// Those of them that no record tells of yet.
     pub(super) untold: Losses,
+    /// Events in chunks that went without having been read.
+    unread: AtomicUsize,
     /// What was pushed last may be output that waits for more.
     output_waits: AtomicBool,
 }
@@ -61,6 +64,7 @@ impl StreamShared {
             closed: AtomicBool::new(false),
             lost: Losses::default(),
             untold: Losses::default(),
+            unread: AtomicUsize::new(0),
             output_waits: AtomicBool::new(false),
         }
     }
@@ -68,6 +72,28 @@ impl StreamShared {
     /// What was lost and no record tells of yet.
     pub fn untold(&self) -> LossCounts {
         self.untold.counts()
+    }
+
+    /// Nobody will read the open chunk any more, and its memory goes.
+    pub(super) fn leave(&self) {
+        if let Some(chunk) = self.open.swap(None) {
+            self.count_unread(&chunk);
+        }
+    }
+
+    /// How many events were published and will not be read, as nobody reads any more; those told of are not told again.
+    pub(super) fn take_unread(&self) -> u64 {
+        if let Some(chunk) = self.open.load_full() {
+            self.count_unread(&chunk);
+        }
+        self.unread.swap(0, Ordering::AcqRel) as u64
+    }
+
+    fn count_unread(&self, chunk: &Chunk) {
+        let events = events_in(chunk.take_unread());
+        if events > 0 {
+            self.unread.fetch_add(events as usize, Ordering::AcqRel);
+        }
     }
 
     /// Whether output may have waited when this was asked; what the producer pushes later, it says again.
@@ -90,6 +116,24 @@ pub struct SealedChunk {
     pub chunk: Arc<Chunk>,
     /// When it was full.
     pub sealed: Instant,
+    /// It does not come by the channel: it stays open, to be read there.
+    stays: bool,
+}
+
+impl SealedChunk {
+    /// The chunk, whose memory can be used again.
+    pub fn into_chunk(self) -> Arc<Chunk> {
+        Arc::clone(&self.chunk)
+    }
+}
+
+impl Drop for SealedChunk {
+    /// Read or not, it does not come to the encoder again.
+    fn drop(&mut self) {
+        if !self.stays {
+            self.stream.count_unread(&self.chunk);
+        }
+    }
 }
 
 /// What became of a record.
@@ -219,12 +263,17 @@ impl StreamProducer {
         if self.pending.is_none()
             && let Some(writer) = self.writer.take()
         {
-            self.pending =
-                Some(SealedChunk { stream: Arc::clone(&self.shared), chunk: writer.seal(), sealed: Instant::now() });
+            self.pending = Some(SealedChunk {
+                stream: Arc::clone(&self.shared),
+                chunk: writer.seal(),
+                sealed: Instant::now(),
+                stays: false,
+            });
         }
-        let Some(chunk) = self.pending.take() else { return Pushed::Stored };
-        match self.sealed.try_send(chunk) {
-            Ok(()) => Pushed::Stored,
+        let Some(pending) = self.pending.take() else { return Pushed::Stored };
+        let chunk = Arc::clone(&pending.chunk);
+        match self.sealed.try_send(pending) {
+            Ok(()) => self.sent(&chunk),
             Err(TrySendError::Full(chunk)) => {
                 self.pending = Some(chunk);
                 Pushed::NoRoom
@@ -251,9 +300,10 @@ impl StreamProducer {
         if self.ended {
             return Pushed::Ended;
         }
-        let Some(chunk) = self.pending.take() else { return Pushed::Stored };
-        match self.sealed.send_timeout(chunk, timeout) {
-            Ok(()) => Pushed::Stored,
+        let Some(pending) = self.pending.take() else { return Pushed::Stored };
+        let chunk = Arc::clone(&pending.chunk);
+        match self.sealed.send_timeout(pending, timeout) {
+            Ok(()) => self.sent(&chunk),
             Err(crossbeam_channel::SendTimeoutError::Timeout(chunk)) => {
                 self.pending = Some(chunk);
                 Pushed::NoRoom
@@ -262,10 +312,19 @@ impl StreamProducer {
         }
     }
 
+    /// A chunk is in the queue, for the encoder, unless that has left and looks there no more.
+    fn sent(&mut self, chunk: &Chunk) -> Pushed {
+        if self.waiting.is_over() {
+            self.shared.count_unread(chunk);
+            return self.end();
+        }
+        Pushed::Stored
+    }
+
     /// Nobody reads this stream any more: its memory goes, and so does every later record.
     fn end(&mut self) -> Pushed {
         self.ended = true;
-        self.shared.open.store(None);
+        self.shared.leave();
         Pushed::Ended
     }
 }
@@ -274,5 +333,15 @@ impl Drop for StreamProducer {
     /// The thread is gone or the session over: what was published stays readable through `open`.
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
+        // The chunk that was not sent is still open, unless the encoder has left the stream: it did not see what came
+        // after that.
+        let stays = self.shared.open.load_full().is_some();
+        if let Some(pending) = &mut self.pending {
+            pending.stays = stays;
+        } else if let Some(writer) = self.writer.take()
+            && !stays
+        {
+            self.shared.count_unread(&writer.seal());
+        }
     }
 }

@@ -1,7 +1,9 @@
-//! How the encoder learns that output waits which nothing may follow: a prompt.
+//! What the producers and the encoder let each other know beside the records: that output waits which nothing may follow
+//! (a prompt), and that the encoder has left.
 //!
 //! Invariants:
 //! - Announcing costs one load as long as the encoder knows already; it is woken once for each time it has looked.
+//! - A chunk sent before [`Waiting::leave`] is in the queue then; whoever sends one later finds [`Waiting::is_over`].
 //! - What was pushed before [`Waiting::announce`] is seen by whoever looks after [`Waiting::was_announced`].
 
 use std::sync::Arc;
@@ -22,13 +24,14 @@ pub(super) const SHOW: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Waiting {
     announced: AtomicBool,
+    over: AtomicBool,
     nudge: Sender<()>,
 }
 
 impl Waiting {
     /// `nudge` has room for one message.
     pub fn new(nudge: Sender<()>) -> Arc<Self> {
-        Arc::new(Self { announced: AtomicBool::new(false), nudge })
+        Arc::new(Self { announced: AtomicBool::new(false), over: AtomicBool::new(false), nudge })
     }
 
     /// Something was pushed that may not stay as it is for long. After a full fence, so that either the load sees that
@@ -46,6 +49,19 @@ impl Waiting {
             // No room: the encoder is about to look. No encoder: nobody needs to.
             let _ = self.nudge.try_send(());
         }
+    }
+
+    /// The encoder takes no chunk any more; what is in the queue after this is dropped.
+    pub fn leave(&self) {
+        self.over.swap(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Whether a chunk that was sent may be left in the queue for good.
+    pub fn is_over(&self) -> bool {
+        // The chunk is in the queue before this is asked.
+        fence(Ordering::SeqCst);
+        self.over.load(Ordering::Relaxed)
     }
 
     /// Whether there was anything since this was asked last.

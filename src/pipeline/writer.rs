@@ -49,6 +49,8 @@ struct StreamFile {
     file: EventFile,
     /// Paths not written yet.
     paths: Option<Vec<String>>,
+    /// The events that are written once all that was appended is stored.
+    appended: u64,
     /// When it was last stored, in stores.
     last_store: u64,
 }
@@ -165,7 +167,7 @@ impl Writer {
     }
 
     fn append(&mut self, segment: Segment) -> RecorderResult<()> {
-        let Segment { stream, buffer, provisional, paths } = segment;
+        let Segment { stream, buffer, provisional, paths, upto } = segment;
         let id = stream.shared.id;
         if !self.files.contains_key(&id) {
             let opened = self.open_stream(stream)?;
@@ -181,6 +183,7 @@ impl Writer {
         };
         let path = entry.file.path();
         appended.map_err(|error| file_error("write", path, error))?;
+        entry.appended = upto;
         // The first stream's file is there from the start of a part, as the trace that its directory is.
         let due = entry.file.wants_store() || (id == 0 && !entry.file.exists());
         self.give_back(buffer);
@@ -203,7 +206,7 @@ impl Writer {
         let file = first.unwrap_or_else(|| {
             EventFile::new(dir.join(self.config.format.events_file()), self.config.format, Vec::new())
         });
-        Ok(StreamFile { meter, dir, shown, file, paths: None, last_store: 0 })
+        Ok(StreamFile { meter, dir, shown, file, paths: None, appended: 0, last_store: 0 })
     }
 
     /// Puts a stream's file on disk as it is, ready to be opened.
@@ -214,6 +217,9 @@ impl Writer {
         let stored = entry.file.store(&*self.storage, &mut self.compressor);
         let size = stored.map_err(|error| file_error("write", entry.file.path(), error))?;
         entry.meter.bytes_on_disk.store(size, Ordering::Relaxed);
+        if entry.file.is_stored() {
+            entry.meter.written.store(entry.appended, Ordering::Relaxed);
+        }
         if size > 0 {
             entry.meter.directory.get_or_init(|| entry.shown.clone());
         }

@@ -50,7 +50,6 @@ pub use counts::EventCounts;
 pub use packed::{Nowhere, Output, Packed};
 pub use turns::Turn;
 pub use values::MAX_VALUE_DEPTH;
-pub(in crate::pipeline) use values::take_value;
 
 use super::layout::Malformed;
 use super::model::{Exit, TraceFormat};
@@ -166,6 +165,11 @@ impl StreamEncoder {
     /// The paths defined so far, in id order; the program is the first.
     pub fn paths(&self) -> &[String] {
         with_codec!(&self.records, records => records.paths())
+    }
+
+    /// How many events the records were of that [`encode`](Self::encode) took, the one that was malformed included.
+    pub fn taken(&self) -> u64 {
+        with_codec!(&self.records, records => records.taken)
     }
 
     /// How many events were written.

@@ -24,7 +24,7 @@ use super::log_events::{GapMetadata, event_kind, metadata_text};
 use super::packed::{Output, ValueAt};
 use super::stack::FrameStack;
 use super::turns::StreamTurns;
-use super::values::{encode_value, take_value};
+use super::values::encode_value;
 use crate::pipeline::layout::{LossCause, Malformed, Take, output, record, value};
 use crate::pipeline::tables::{Tables, types};
 
@@ -50,6 +50,8 @@ pub(super) struct RecordEncoder<C> {
     arguments: Vec<ValueAt>,
     /// By variable id, the last step that showed it; only for frames with repeated names.
     pub(super) shown_at: Vec<u64>,
+    /// Events among the records so far.
+    pub(super) taken: u64,
     /// [`RecordEncoder::encode`] stops when the part has so many steps.
     pub(super) step_limit: u64,
 }
@@ -76,6 +78,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             known_values: KnownValues::default(),
             arguments: Vec::new(),
             shown_at: Vec::new(),
+            taken: 0,
             step_limit: u64::MAX,
         }
     }
@@ -126,6 +129,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             self.end_chunk(output::STEP_BOUNDARY, to.buffer());
             to.settle();
         }
+        self.taken += u64::from(record::is_event(tag));
         if tag == record::STEP {
             return self.step(take, to);
         }
@@ -170,7 +174,7 @@ impl<C: EventCodec> RecordEncoder<C> {
                 }
             }
         }
-        let compact = take_value(take)?;
+        let compact = take.value()?;
         let value = value_hash(compact);
         if frame.holds(slot, variable_id, value) {
             return Ok(());
@@ -335,7 +339,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         if self.frames.top()?.opening {
             return Err(Malformed);
         }
-        let compact = take_value(take)?;
+        let compact = take.value()?;
         let value = value_hash(compact);
         let hash = mix(value ^ short_hash(record::RETURN, 0));
         if !output.repeat(hash) {

@@ -15,44 +15,6 @@ use crate::pipeline::tables::types;
 /// the event around the value included; whoever records values must stay below.
 pub const MAX_VALUE_DEPTH: u32 = 48;
 
-/// Takes one value as it is. How deep it is nested, and what its texts are, is left to [`encode_value`].
-#[inline]
-pub(in crate::pipeline) fn take_value<'a>(take: &mut Take<'a>) -> Result<&'a [u8], Malformed> {
-    let start = take.rest();
-    let mut left = 1u64;
-    while left > 0 {
-        left -= 1;
-        match take.u8()? {
-            value::NONE | value::TRUE | value::FALSE => {}
-            value::INT | value::FLOAT => drop(take.bytes(8)?),
-            value::STR => {
-                let len = take.u32()?;
-                take.bytes(len as usize)?;
-            }
-            value::RAW | value::ERROR => {
-                take.u32()?;
-                let len = take.u32()?;
-                take.bytes(len as usize)?;
-            }
-            value::BIGINT => {
-                take.u8()?;
-                let len = take.u32()?;
-                take.bytes(len as usize)?;
-            }
-            value::SEQ | value::TUPLE | value::STRUCT => {
-                take.u32()?;
-                left += u64::from(take.u32()?);
-            }
-            value::TYPED => {
-                take.u32()?;
-                left += 1;
-            }
-            _ => return Err(Malformed),
-        }
-    }
-    Ok(&start[..start.len() - take.rest().len()])
-}
-
 /// Takes one value from `take`, appends it to `value_out` and the definitions it needs to `out`.
 #[inline]
 pub(super) fn encode_value<C: EventCodec>(

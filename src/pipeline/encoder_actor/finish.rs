@@ -37,14 +37,14 @@ impl Encoding {
             return Ok(());
         }
         let records = stream.shared.untold.take().records();
-        self.encode(id, &records)
+        self.encode(id, &mut &records[..])
     }
 
     pub(super) fn finish_stream(&mut self, id: u32, exit: Exit) -> RecorderResult<()> {
         self.mark_losses(id)?;
         self.forget_in_flight(id);
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
-        stream.shared.open.store(None);
+        stream.shared.leave();
         if self.suspended {
             // Its trace ended with the part.
             self.streams.remove(&id);
@@ -73,11 +73,17 @@ impl Encoding {
 
     /// After a failure: what is encoded already still goes to the writer, balanced, if that still works.
     pub(super) fn salvage(&mut self) {
+        self.remember_unread();
         let ids: Vec<u32> = self.streams.keys().copied().collect();
         for id in ids {
             // Without a free buffer a stream keeps the provisional end of its last segment.
             let _ = self.finish_stream(id, Exit::Unknown);
         }
         self.pass_index();
+    }
+
+    /// For the count of losses: whose events may not have been read to the end.
+    pub(super) fn remember_unread(&self) {
+        self.parts.meters.remember(self.streams.values().map(|stream| Arc::clone(&stream.shared)));
     }
 }

@@ -187,6 +187,7 @@ impl Encoding {
         }
         let meter = StreamMeter::new(Arc::clone(&stream.shared), Arc::clone(&self.part));
         self.parts.meters.add(Arc::clone(&meter));
+        stream.meter.leave_to_next_part();
         stream.meter = meter;
         stream.encoder.begin_part();
         stream.cut = false;

@@ -32,9 +32,9 @@ impl Encoding {
         let Some(stream) = self.streams.get_mut(&id) else { return Ok(()) };
         let unused = Arc::clone(&stream.meter);
         if let Some(taken) = taken {
-            let Stream { expected, consumed, shared, .. } = stream;
-            let (expected, consumed, shared) = (*expected, *consumed, Arc::clone(shared));
-            *stream = Stream { expected, consumed, shared, parked: false, introduced: false, ..taken };
+            let Stream { expected, shared, .. } = stream;
+            let (expected, shared) = (*expected, Arc::clone(shared));
+            *stream = Stream { expected, shared, parked: false, introduced: false, ..taken };
             stream.encoder.set_thread(stream.shared.info.native_id);
         } else {
             stream.meter = StreamMeter::pooled(Arc::clone(&stream.shared), Arc::clone(&self.part));
@@ -70,7 +70,7 @@ impl Encoding {
         self.mark_losses(id)?;
         self.end_calls(id)?;
         if let Some(stream) = self.streams.get_mut(&id) {
-            stream.shared.open.store(None);
+            stream.shared.leave();
             stream.meter.leave(&stream.shared);
             stream.meter.set_counts(stream.encoder.counts());
             stream.parked = true;

@@ -175,7 +175,7 @@ impl Encoding {
             }
         }
         for block in replay.blocks {
-            self.encode(block.stream, unpacker.records(&block)?)?;
+            self.encode(block.stream, &mut unpacker.records(&block)?)?;
             if block.ends_calls {
                 self.end_calls(block.stream)?;
             }

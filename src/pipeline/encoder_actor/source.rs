@@ -1,7 +1,14 @@
 //! What the encoder knows of a stream: how far it has read, and the trace that it makes of it.
+//!
+//! Invariant: what of a chunk was not encoded, whatever the reason, stays unread in it.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
+use super::Encoding;
+use crate::errors::RecorderResult;
+use crate::ffi::chunk::Chunk;
 use crate::pipeline::encoder::StreamEncoder;
 use crate::pipeline::messages::SegmentBuffer;
 use crate::pipeline::stats::StreamMeter;
@@ -14,9 +21,8 @@ pub(super) struct Stream {
     /// Of its trace, which several threads may share: see [`super::pool`].
     pub meter: Arc<StreamMeter>,
     pub encoder: StreamEncoder,
-    /// Sequence number of the chunk to read next, and how much of it is read.
+    /// Sequence number of the chunk to read next.
     pub expected: u64,
-    pub consumed: usize,
     /// The segment being filled.
     pub buffer: Option<SegmentBuffer>,
     /// Some segment was cut.
@@ -43,7 +49,6 @@ impl Stream {
             meter,
             encoder,
             expected: 0,
-            consumed: 0,
             buffer: None,
             cut: false,
             introduced: false,
@@ -53,5 +58,63 @@ impl Stream {
             paths_sent: 0,
             waited: None,
         }
+    }
+}
+
+/// What is to be read of a chunk; what is left of it stays there.
+struct Unread<'a> {
+    chunk: &'a Chunk,
+    records: &'a [u8],
+}
+
+impl<'a> Unread<'a> {
+    fn of(chunk: &'a Chunk) -> Self {
+        Self { chunk, records: chunk.take_unread() }
+    }
+}
+
+impl<'a> Deref for Unread<'a> {
+    type Target = &'a [u8];
+
+    fn deref(&self) -> &Self::Target {
+        &self.records
+    }
+}
+
+impl DerefMut for Unread<'_> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.records
+    }
+}
+
+impl Drop for Unread<'_> {
+    fn drop(&mut self) {
+        self.chunk.leave_unread(self.records.len());
+    }
+}
+
+impl Encoding {
+    /// Encodes what is published in `chunk` and was not yet.
+    pub(super) fn consume(&mut self, id: u32, chunk: &Chunk) -> RecorderResult<()> {
+        if !self.streams.contains_key(&id) {
+            return Ok(());
+        }
+        let mut unread = Unread::of(chunk);
+        super::super::tap::pass(&unread);
+        if unread.is_empty() {
+            return Ok(());
+        }
+        if self.suspended && !self.parts.config.marked_samples {
+            // Nobody wants it.
+            *unread = &[];
+            return Ok(());
+        }
+        if self.flight.is_some() {
+            self.keep(id, &unread)?;
+            *unread = &[];
+            return Ok(());
+        }
+        self.parts.meters.bytes_in.fetch_add(unread.len() as u64, Ordering::Relaxed);
+        self.encode(id, &mut unread)
     }
 }

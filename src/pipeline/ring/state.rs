@@ -8,7 +8,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::pipeline::encoder::take_value;
 use crate::pipeline::layout::{Malformed, Put, Take, record};
 
 /// A call in progress.
@@ -51,7 +50,7 @@ impl CallState {
         match take.u8()? {
             record::SET => {
                 let slot = take.u16()?;
-                let value = take_value(take)?;
+                let value = take.value()?;
                 let kept = self.top()?.values.entry(slot).or_default();
                 kept.clear();
                 kept.extend_from_slice(value);
@@ -71,11 +70,11 @@ impl CallState {
             record::RESUME => self.calls.push(Call { code: take.u32()?, ..Call::default() }),
             record::THROW => {
                 let code = take.u32()?;
-                take_value(take)?;
+                take.value()?;
                 self.calls.push(Call { code, ..Call::default() });
             }
             record::RETURN => {
-                take_value(take)?;
+                take.value()?;
                 self.calls.pop().ok_or(Malformed)?;
             }
             record::OUTPUT | record::OUTPUT_PART => {

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use runtime_tracing::TraceLowLevelEvent as Event;
 use serde_json::Map;
 
-use super::support::{Counter, config, eventually, json, lines, spawn, spawn_on};
+use super::support::{Counter, config, events, eventually, json, lines, spawn, spawn_on};
 use crate::errors::{ErrorCode, ErrorKind};
+use crate::pipeline::layout::LossCause;
 use crate::pipeline::model::{Exit, TraceFormat};
 use crate::pipeline::{Pipeline, PipelineConfig, Pushed};
 use crate::storage::{FaultPlan, FaultyStorage};
@@ -29,6 +31,13 @@ fn record_until_failure(pipeline: &Pipeline) -> u32 {
     counter.steps(50_000);
     assert!(begin.elapsed() < Duration::from_secs(20));
     counter.line
+}
+
+/// What was handed over is in the file or counted as lost, to the event: `pushed` steps and the call they are in.
+fn check_losses(pipeline: &Pipeline, file: &Path, pushed: u32) {
+    let calls = events(file).iter().filter(|event| matches!(event, Event::Call(_))).count() as u64 - 1;
+    let kept = u64::from(lines(file)) + calls;
+    assert_eq!(kept + pipeline.stats().losses.of(LossCause::RecordingFailed), u64::from(pushed) + 1, "{kept} kept");
 }
 
 /// What is left of a failed recording opens, and says that and why it failed.
@@ -54,7 +63,41 @@ fn an_io_error_ends_the_recording_and_keeps_what_was_written() {
         let pushed = record_until_failure(&pipeline);
         assert_eq!(pipeline.failure().unwrap().kind, ErrorKind::Environment);
         check_remains(&pipeline, dir.path(), format, "writer", pushed);
+        check_losses(&pipeline, &dir.path().join(format.events_file()), pushed);
+        let metadata = json(&dir.path().join("trace_metadata.json"));
+        let lost = pipeline.stats().losses.of(LossCause::RecordingFailed);
+        assert_eq!(metadata["losses"]["recording_failed"], lost);
+        assert_eq!(metadata["streams"][0]["losses"]["recording_failed"], lost);
     }
+}
+
+#[test]
+fn what_each_thread_handed_over_and_is_in_no_file_is_counted_for_it_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = FaultPlan { fail_write: Some(9), ..FaultPlan::default() };
+    let pipeline = spawn_on(config(dir.path(), TraceFormat::Binary), Arc::new(FaultyStorage::new(plan)));
+    let mut counters = ["MainThread", "worker", "late"].map(|name| Counter::start(&pipeline, name));
+    eventually("the recording fails", || {
+        counters[..2].iter_mut().for_each(|counter| counter.steps(300));
+        pipeline.has_failed()
+    });
+    // One begins when the recording has failed, and its few events are never looked at.
+    counters[2].steps(5);
+    let mut unknown = Counter::start(&pipeline, "unknown");
+    unknown.steps(7);
+    let pushed = [&counters[0], &counters[1], &counters[2], &unknown].map(|counter| u64::from(counter.line) + 1);
+    drop((counters, unknown));
+    pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+    pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+    let metadata = json(&dir.path().join("trace_metadata.json"));
+    let mut kept = 0;
+    for (id, file) in ["trace.bin", "threads/01-worker/trace.bin"].into_iter().enumerate() {
+        let file = dir.path().join(file);
+        let of_it = u64::from(lines(&file)) + 1;
+        kept += of_it;
+        assert_eq!(metadata["streams"][id]["losses"]["recording_failed"], pushed[id] - of_it, "thread {id}");
+    }
+    assert_eq!(metadata["losses"]["recording_failed"], pushed.iter().sum::<u64>() - kept);
 }
 
 #[test]
@@ -69,6 +112,7 @@ fn a_full_disk_ends_the_recording_and_keeps_what_fitted() {
         assert!(error.to_string().contains("free some disk space"), "{error}");
         let kept = lines(&dir.path().join(format.events_file()));
         assert!(kept > 0 && kept < pushed, "{kept} of {pushed}");
+        check_losses(&pipeline, &dir.path().join(format.events_file()), pushed);
         // There is no room for the state either: what it said at the start stays, and is true enough.
         assert_eq!(json(&dir.path().join("recording.json"))["state"], "recording");
     }
@@ -83,6 +127,7 @@ fn a_panic_in_the_writer_ends_the_recording() {
     assert!(pipeline.failure().unwrap().message.contains("panic in writer"));
     check_remains(&pipeline, dir.path(), TraceFormat::Binary, "writer", pushed);
     assert!(lines(&dir.path().join("trace.bin")) > 0);
+    check_losses(&pipeline, &dir.path().join("trace.bin"), pushed);
 }
 
 #[test]
@@ -94,6 +139,7 @@ fn a_panic_in_the_encoder_or_a_compressor_ends_the_recording() {
         let pushed = record_until_failure(&pipeline);
         assert_eq!(pipeline.failure().unwrap().kind, ErrorKind::Internal);
         check_remains(&pipeline, dir.path(), TraceFormat::Binary, stage, pushed);
+        check_losses(&pipeline, &dir.path().join("trace.bin"), pushed);
     }
 }
 
@@ -162,6 +208,7 @@ fn a_stop_that_cannot_be_done_in_time_gives_up_with_a_file_that_opens() {
     assert!(error.to_string().contains("too slow"), "{error}");
     let kept = lines(&dir.path().join("trace.json"));
     assert!(kept > 0 && kept < 20_000, "{kept}");
+    check_losses(&pipeline, &dir.path().join("trace.json"), 20_000);
     assert_eq!(json(&dir.path().join("recording.json"))["state"], "failed");
 }
 
@@ -204,5 +251,26 @@ fn a_disk_that_takes_nothing_any_more_ends_the_recording_whatever_its_reason() {
         crate::format::recover::recover(dir.path()).unwrap();
         let kept = lines(&dir.path().join("trace.bin"));
         assert!(0 < kept && kept < pushed, "{kept} of {pushed}");
+        // What was written in part may have been recovered, although it was counted.
+        assert!(u64::from(kept) + pipeline.stats().losses.of(LossCause::RecordingFailed) >= u64::from(pushed));
     }
+}
+
+#[test]
+fn a_recording_whose_metadata_cannot_be_written_is_a_failed_one_and_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipeline = spawn(config(dir.path(), TraceFormat::Binary));
+    let mut counter = Counter::start(&pipeline, "MainThread");
+    counter.steps(100);
+    drop(counter);
+    pipeline.flush().unwrap();
+    // A directory in its place.
+    std::fs::remove_file(dir.path().join("trace_metadata.json")).unwrap();
+    std::fs::create_dir_all(dir.path().join("trace_metadata.json/in the way")).unwrap();
+    let error = pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Io);
+    let state = json(&dir.path().join("recording.json"));
+    assert_eq!((state["state"].as_str(), state["failure"]["error_code"].as_str()), (Some("failed"), Some("ERR_IO")));
+    assert_eq!(lines(&dir.path().join("trace.bin")), 100);
+    assert_eq!(pipeline.stats().lost, 0);
 }

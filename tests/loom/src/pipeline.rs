@@ -30,7 +30,6 @@ pub mod reader {
         sealed: Receiver<SealedChunk>,
         free: Sender<Arc<Chunk>>,
         expected: u64,
-        consumed: usize,
         /// The last byte of every record.
         pub seen: Vec<u8>,
         /// Nothing more will come.
@@ -48,8 +47,13 @@ pub mod reader {
         let producer =
             StreamProducer::new(0, info, sealed_sender, free_receiver, Arc::default(), announcing, 2 * BLOCK);
         let shared = Arc::clone(producer.shared());
-        let (expected, consumed, seen, finished) = (0, 0, Vec::new(), false);
-        (producer, Reader { shared, waiting, nudges, sealed, free, expected, consumed, seen, finished })
+        let (expected, seen, finished) = (0, Vec::new(), false);
+        (producer, Reader { shared, waiting, nudges, sealed, free, expected, seen, finished })
+    }
+
+    /// Events that were published and not read, once nobody reads any more.
+    pub fn unread(shared: &StreamShared) -> u64 {
+        shared.take_unread()
     }
 
     impl Reader {
@@ -77,12 +81,11 @@ pub mod reader {
 
         /// Takes what comes by the channel, as the encoder does between two looks.
         fn drain(&mut self) {
-            while let Ok(SealedChunk { chunk, .. }) = self.sealed.try_recv() {
-                assert_eq!(self.expected, chunk.sequence(), "a chunk was passed over");
-                self.consume(&chunk);
+            while let Ok(sealed) = self.sealed.try_recv() {
+                assert_eq!(self.expected, sealed.chunk.sequence(), "a chunk was passed over");
+                self.consume(&sealed.chunk);
                 self.expected += 1;
-                self.consumed = 0;
-                let _ = self.free.try_send(chunk);
+                let _ = self.free.try_send(sealed.into_chunk());
             }
         }
 
@@ -103,10 +106,16 @@ pub mod reader {
         }
 
         fn consume(&mut self, chunk: &Chunk) {
-            let published = chunk.published();
-            assert_eq!(published.len() % BLOCK, 0, "half a record");
-            self.seen.extend(published[self.consumed..].chunks(BLOCK).map(|record| record[BLOCK - 1]));
-            self.consumed = published.len();
+            let unread = chunk.take_unread();
+            assert_eq!(unread.len() % BLOCK, 0, "half a record");
+            self.seen.extend(unread.chunks(BLOCK).map(|record| record[BLOCK - 1]));
+        }
+
+        /// As the encoder that has failed: what is open is left, then the queue; then nobody reads any more.
+        pub fn leave(self) {
+            self.shared.leave();
+            self.waiting.leave();
+            while self.sealed.try_recv().is_ok() {}
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Whatever the order in which a producer and its reader take their steps: every record is read once, whole, in order.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use codetracer_python_recorder_loom::ffi::sync::BLOCK;
-use codetracer_python_recorder_loom::pipeline::reader::stream;
+use codetracer_python_recorder_loom::pipeline::layout::record;
+use codetracer_python_recorder_loom::pipeline::reader::{stream, unread};
 use codetracer_python_recorder_loom::pipeline::stream::{Pushed, StreamProducer};
 
 /// The first record comes with the one of a turn, and fills a block with it.
@@ -126,6 +128,38 @@ fn output_that_waits_is_seen_by_the_last_look_or_another_look_is_asked_for() {
             let all: Vec<u8> = (0..=before).collect();
             assert_eq!(reader.seen, all, "output waits and nobody looks");
             drop(producer);
+        });
+    }
+}
+
+#[test]
+fn what_a_reader_that_leaves_has_not_read_is_counted_once_whenever_it_leaves() {
+    // With a queue for one chunk, and one for all.
+    for queue in [1, 2] {
+        loom::model(move || {
+            let (mut producer, mut reader) = stream(queue);
+            let shared = Arc::clone(&reader.shared);
+            let mut stored = 0;
+            // Every byte is an event, but for those of the turn.
+            let mut record = |producer: &mut StreamProducer, n| {
+                let len = if n == 0 { BLOCK - TURN } else { BLOCK };
+                if producer.push(&vec![record::CALL_END; len]) == Pushed::Stored {
+                    stored += len as u64;
+                }
+            };
+            record(&mut producer, 0);
+            reader.pull();
+            record(&mut producer, 1);
+            let leaving = loom::thread::spawn(move || {
+                reader.leave();
+            });
+            for n in 2..5 {
+                record(&mut producer, n);
+            }
+            drop(producer);
+            leaving.join().unwrap();
+            assert_eq!(unread(&shared) + (BLOCK - TURN) as u64, stored);
+            assert_eq!(unread(&shared), 0, "told twice");
         });
     }
 }

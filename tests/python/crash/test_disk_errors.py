@@ -121,3 +121,9 @@ def test_an_error_of_the_disk_ends_the_recording_and_not_the_program(
     assert f"os error {error}" in state["failure"]["message"]
     metadata = json.loads((out / "trace_metadata.json").read_text())
     assert metadata["recorder_failure"]["error_code"] == "ERR_IO"
+    # What had been recorded and is in no file is counted and told.
+    if call == "write":
+        lost = metadata["losses"]["recording_failed"]
+        assert lost > 0
+        assert lost == metadata["lost_events"] == metadata["streams"][0]["losses"]["recording_failed"]
+        assert f"{lost} events were lost because the recording had failed" in recorded.stderr

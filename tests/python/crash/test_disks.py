@@ -92,6 +92,37 @@ def test_lost_events_are_marked_counted_and_told(record: Record, write: Write) -
     assert (counts["gaps"], counts["lost"]) == (len(marks), sum(mark["count"] for mark in marks))
 
 
+METADATA = """
+import os, resource, sys
+
+def work(n):
+    for i in range(n):
+        number = i * 7
+
+work(20)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
+print("done", flush=True)
+"""
+
+
+@pytest.mark.parametrize("policy", ["abort", "disable"])
+def test_a_recording_whose_metadata_find_no_room_says_so_in_its_state(
+    policy: str, record: Record, write: Write, tmp_path: Path
+) -> None:
+    out, log = tmp_path / "trace", tmp_path / "log"
+    options = ["--on-recorder-error", policy, "--log-file", str(log)]
+    # The program's arguments are in the metadata, and make them larger than a file may be in the end.
+    recorded = record(write(METADATA), "x" * 6_000, out=out, options=options)
+    assert (recorded.stdout, recorded.status) == ("done\n", 1 if policy == "abort" else 0), recorded.stderr
+    assert "ERR_IO" in recorded.stderr + log.read_text()
+    state = json.loads((out / "recording.json").read_text())
+    assert (state["state"], state["failure"]["error_code"]) == ("failed", "ERR_IO")
+    assert "trace_metadata.json" in state["failure"]["message"]
+    # The trace itself is complete.
+    assert len([step for step in Trace(out).main.steps if "number" in step.locals]) >= 39
+    assert (out / "trace.bin").stat().st_size < 5_000 < (out / "trace_metadata.json").stat().st_size
+
+
 SILENCE = """
 import os, resource, sys, time
 

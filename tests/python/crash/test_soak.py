@@ -25,8 +25,9 @@ def soak(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return module
 
 
-def test_a_recorded_service_takes_no_more_and_no_more() -> None:
-    command = [sys.executable, str(SCRIPT), "--minutes", "0.34"]
+@pytest.mark.parametrize(("program", "minutes"), [("threads", "0.34"), ("greenlets", "0.17")])
+def test_a_recorded_service_takes_no_more_and_no_more(program: str, minutes: str) -> None:
+    command = [sys.executable, str(SCRIPT), "--minutes", minutes, "--program", program]
     ended = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=170)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 

@@ -20,6 +20,9 @@ impl<T> ArcSwapOption<T> {
     pub fn store(&self, value: Option<Arc<T>>) {
         *self.0.lock().unwrap() = value;
     }
+    pub fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+        std::mem::replace(&mut self.0.lock().unwrap(), value)
+    }
     pub fn load_full(&self) -> Option<Arc<T>> {
         self.0.lock().unwrap().clone()
     }
