@@ -2,8 +2,9 @@
 
 The program has a pool of threads, threads that live for one request, exceptions, output and generators; with
 `--program greenlets` greenlets that live as long as it and others that live for one request, with `--program gevent`
-what gevent makes of the threads. Its recording is cut into parts, of which the oldest are deleted, as who runs a service would. Memory, file descriptors and threads of
-the process are looked at from outside. In the end the latest parts are verified.
+what gevent makes of the threads. Its recording is cut into parts, of which the oldest are deleted, as who runs a
+service would. Memory, file descriptors and threads of the process are looked at from outside. In the end the latest
+parts are verified.
 
 Exit status 0 if nothing grew, 1 if something did or a trace is not sound, with the reason.
 """
