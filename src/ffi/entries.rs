@@ -31,6 +31,25 @@ impl<'a> NameTable<'a> {
         // SAFETY: the dict keeps the value alive; that of a deleted entry is null.
         unsafe { Obj::borrow(entry.value) }
     }
+
+    /// Entries in it, deleted ones among them.
+    #[inline]
+    pub const fn len(self) -> usize {
+        self.entries.len()
+    }
+
+    #[inline]
+    pub const fn is_empty(self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Key and value of an entry, in insertion order; `None` for one that was deleted, and behind the last.
+    #[inline]
+    pub fn entry(self, at: usize) -> Option<(Obj<'a>, Obj<'a>)> {
+        let entry = self.entries.get(at)?;
+        // SAFETY: the dict keeps keys and values alive; the value of a deleted entry is null.
+        unsafe { Some((Obj::borrow(entry.key)?, Obj::borrow(entry.value)?)) }
+    }
 }
 
 impl<'a> Obj<'a> {

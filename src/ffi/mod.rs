@@ -7,7 +7,7 @@
 //! | `object` | reading objects without running code |
 //! | `c_types` | fields of C types: weak references, memory views, time zones |
 //! | `numpy`, `arrow` | arrays and scalars of NumPy, columns that pandas keeps in pyarrow |
-//! | `entries` | walking dicts and attributes in place |
+//! | `entries`, `dict_changes` | walking dicts and attributes in place, and how often dicts changed |
 //! | `guards` | proofs that a value did not change |
 //! | `frame` | the executing frame |
 //! | `code` | the extra slot of code objects |
@@ -33,6 +33,7 @@ pub mod clock;
 pub mod code;
 pub mod cpu;
 pub mod deque;
+pub mod dict_changes;
 #[cfg(target_os = "linux")]
 pub mod direct;
 pub mod disk;

@@ -94,6 +94,9 @@ pub fn decide_frame_access(py: Python<'_>) -> Option<String> {
         }
     };
     layout::decide(refusal.is_none());
+    if refusal.is_none() {
+        super::dict_changes::learn(py);
+    }
     refusal
 }
 

@@ -2,12 +2,19 @@
 //!
 //! Invariants:
 //! - A name keeps its slot for the life of the frame; slots are declared in the stream before their first use.
-//! - Names are recognised by address *and* hash of the string, position by position: a namespace that did not change
-//!   costs one comparison per name, no hashing.
+//! - Names are recognised by address *and* hash of the string, position by position.
+//! - A namespace that did not change, or to which names were only added, holds what it held: of the names that were there
+//!   only the *loose* ones are looked at, whose values can change without it. So a module that defines thousands of names
+//!   does not pay for all of them at each of its lines. That nothing else happened is told by the version of the dict: as
+//!   many changes of any dict as there are new names in this one.
 //! - At most 65,535 slots per frame (16-bit slot numbers); further names are not shown and are counted.
+
+use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
+use crate::ffi::dict_changes::changes_between;
+use crate::ffi::entries::NameTable;
 use crate::ffi::object::{Kind, Obj, lossy};
 use crate::pipeline::layout::{Put, record};
 use crate::runtime::slots::{SlotCache, update};
@@ -44,8 +51,11 @@ pub enum Shown {
 pub struct NamespaceView {
     variables: Vec<Variable>,
     by_name: FxHashMap<(usize, isize), usize>,
+    by_text: FxHashMap<Rc<str>, usize>,
     epoch: u32,
     overflow: u64,
+    seen: Option<Seen>,
+    loose: Vec<Loose>,
 }
 
 #[derive(Debug)]
@@ -56,8 +66,25 @@ struct Variable {
     declared: bool,
     action: ValueAction,
     epoch: u32,
-    text: String,
+    text: Rc<str>,
     cache: SlotCache,
+}
+
+/// The state of the dict that was looked at last.
+#[derive(Debug, Clone, Copy)]
+struct Seen {
+    version: u64,
+    /// Entries in its table, and whether none of them was deleted.
+    entries: usize,
+    dense: bool,
+}
+
+/// A name whose value can change without the dict.
+#[derive(Debug, Clone, Copy)]
+struct Loose {
+    /// Where in the dict's table it is.
+    entry: u32,
+    variable: u32,
 }
 
 /// Everything an update needs from its thread.
@@ -81,49 +108,82 @@ impl NamespaceView {
         if namespace.kind().0 != Kind::Dict {
             return 0;
         }
+        let table = namespace.name_table();
+        let mut hidden = 0;
+        match self.unchanged(namespace, table) {
+            Some(known) => {
+                hidden += self.look_at_loose(table, shown, sink);
+                for entry in known..table.len() {
+                    let Some((key, value)) = table.entry(entry) else { continue };
+                    // Names that come new come in the order of the variables.
+                    let next = self.variables.len();
+                    if let Some(index) = self.variable(next, key, shown, first_slot, action_of) {
+                        hidden += self.show(index, entry, value, shown, sink);
+                    }
+                }
+            }
+            None => hidden += self.look_at_all(namespace, table, shown, first_slot, action_of, sink),
+        }
+        // Without a table there are no entries to come back to.
+        self.seen = namespace.dict_version().filter(|_| !table.is_empty()).map(|version| Seen {
+            version,
+            entries: table.len(),
+            dense: table.len() == namespace.dict_len(),
+        });
+        hidden
+    }
+
+    /// How many entries of the table are what they were when the dict was looked at last; behind them are new ones only.
+    fn unchanged(&self, namespace: Obj<'_>, table: NameTable<'_>) -> Option<usize> {
+        let seen = self.seen?;
+        let changes = changes_between(seen.version, namespace.dict_version()?)?;
+        if changes == 0 {
+            return Some(seen.entries);
+        }
+        let added = table.len().checked_sub(seen.entries)? as u64;
+        // Each change adds one name at most: so many can only be additions, and what is dense stays where it is.
+        (seen.dense && added == changes && namespace.dict_len() == table.len()).then_some(seen.entries)
+    }
+
+    fn look_at_loose<P: NamePolicy>(&mut self, table: NameTable<'_>, shown: Shown, sink: &mut Sink<'_, P>) -> u64 {
+        let mut hidden = 0;
+        for Loose { entry, variable } in &self.loose {
+            let Some(variable) = self.variables.get_mut(*variable as usize) else { continue };
+            if let Some((_, value)) = table.entry(*entry as usize)
+                && !variable.cache.has(Some(value), sink.snapshotter)
+            {
+                hidden += variable.send(value, shown, sink);
+            }
+        }
+        hidden
+    }
+
+    fn look_at_all<P: NamePolicy>(
+        &mut self,
+        namespace: Obj<'_>,
+        table: NameTable<'_>,
+        shown: Shown,
+        first_slot: usize,
+        action_of: &mut dyn FnMut(&str) -> ValueAction,
+        sink: &mut Sink<'_, P>,
+    ) -> u64 {
+        self.loose.clear();
         self.epoch = self.epoch.wrapping_add(1);
         let (mut position, mut met, mut hidden) = (0, 0, 0);
-        for (key, value) in namespace.dict_entries() {
-            if key.kind() != (Kind::Str, true) {
-                continue;
-            }
-            let name = (key.address(), key.str_hash());
-            let index = match self.variables.get(position) {
-                Some(variable) if variable.name == name => position,
-                _ => self.find(name, key, shown, first_slot, action_of),
-            };
+        let in_table = (0..table.len()).filter_map(|at| table.entry(at).map(|(key, value)| (at, key, value)));
+        // Nobody comes back to these.
+        let elsewhere = table.is_empty().then(|| namespace.dict_entries().map(|(key, value)| (0, key, value)));
+        for (entry, key, value) in in_table.chain(elsewhere.into_iter().flatten()) {
+            let Some(index) = self.variable(position, key, shown, first_slot, action_of) else { continue };
             position = index + 1;
             let epoch = self.epoch;
-            let Some(variable) = self.variables.get_mut(index) else { continue };
-            if variable.epoch != epoch {
+            if let Some(variable) = self.variables.get_mut(index)
+                && variable.epoch != epoch
+            {
                 variable.epoch = epoch;
                 met += 1;
             }
-            let Some(slot) = variable.slot else { continue };
-            if variable.cache.has(Some(value), sink.snapshotter) {
-                continue;
-            }
-            if shown == Shown::GlobalData && value.is_code() {
-                variable.cache.unset(slot, sink.out);
-                continue;
-            }
-            if !variable.declared {
-                variable.declared = true;
-                sink.out.put_u8(record::DECLARE);
-                sink.out.put_u16(slot);
-                let text = &variable.text.as_bytes()[..variable.text.len().min(usize::from(u16::MAX))];
-                sink.out.put_u16(text.len() as u16);
-                sink.out.put_bytes(text);
-            }
-            hidden += u64::from(update(
-                &mut variable.cache,
-                slot,
-                Some(value),
-                variable.action,
-                sink.snapshotter,
-                sink.policy,
-                sink.out,
-            ));
+            hidden += self.show(index, entry, value, shown, sink);
         }
         if met < self.variables.len() {
             for variable in self.variables.iter_mut().filter(|variable| variable.epoch != self.epoch) {
@@ -137,12 +197,54 @@ impl NamespaceView {
         hidden
     }
 
+    /// Sends a variable if it changed, and notes whether it is loose.
+    #[inline]
+    fn show<P: NamePolicy>(
+        &mut self,
+        index: usize,
+        entry: usize,
+        value: Obj<'_>,
+        shown: Shown,
+        sink: &mut Sink<'_, P>,
+    ) -> u64 {
+        let Some(variable) = self.variables.get_mut(index).filter(|variable| variable.slot.is_some()) else { return 0 };
+        let mut hidden = 0;
+        if !variable.cache.has(Some(value), sink.snapshotter) {
+            hidden = variable.send(value, shown, sink);
+        }
+        if !variable.cache.is_settled() {
+            self.loose.push(Loose { entry: entry as u32, variable: index as u32 });
+        }
+        hidden
+    }
+
+    /// The variable of a name, which is at `position` if nothing changed; `None` for what is no name.
+    #[inline]
+    fn variable(
+        &mut self,
+        position: usize,
+        key: Obj<'_>,
+        shown: Shown,
+        first_slot: usize,
+        action_of: &mut dyn FnMut(&str) -> ValueAction,
+    ) -> Option<usize> {
+        if key.kind() != (Kind::Str, true) {
+            return None;
+        }
+        let name = (key.address(), key.str_hash());
+        Some(match self.variables.get(position) {
+            Some(variable) if variable.name == name => position,
+            _ => self.find(name, key, shown, first_slot, action_of),
+        })
+    }
+
     /// The encoder forgot this frame's slots.
     pub fn invalidate(&mut self) {
         for variable in &mut self.variables {
             variable.declared = false;
             variable.cache.invalidate();
         }
+        self.seen = None;
     }
 
     fn find(
@@ -156,14 +258,14 @@ impl NamespaceView {
         if let Some(&index) = self.by_name.get(&name) {
             return index;
         }
-        let text = lossy(key);
+        let text: Rc<str> = lossy(key).into();
         // The same name as another string object, e.g. after `globals()["x"]` was deleted and set again.
-        if let Some(index) = self.variables.iter().position(|variable| variable.text == text) {
+        if let Some(&index) = self.by_text.get(&text) {
             self.by_name.insert(name, index);
             return index;
         }
         let index = self.variables.len();
-        let wanted = shown == Shown::Local || !MACHINERY.contains(&text.as_str());
+        let wanted = shown == Shown::Local || !MACHINERY.contains(&&*text);
         let slot = if wanted { u16::try_from(first_slot + index).ok() } else { None };
         self.overflow += u64::from(wanted && slot.is_none());
         let action = action_of(&text);
@@ -173,10 +275,188 @@ impl NamespaceView {
             declared: false,
             action,
             epoch: self.epoch.wrapping_sub(1),
-            text,
+            text: Rc::clone(&text),
             cache: SlotCache::default(),
         });
+        self.by_text.insert(text, index);
         self.by_name.insert(name, index);
         index
+    }
+}
+
+impl Variable {
+    /// Sends what the encoder does not have; how many values were hidden.
+    fn send<P: NamePolicy>(&mut self, value: Obj<'_>, shown: Shown, sink: &mut Sink<'_, P>) -> u64 {
+        let Some(slot) = self.slot else { return 0 };
+        if shown == Shown::GlobalData && value.is_code() {
+            self.cache.unset(slot, sink.out);
+            return 0;
+        }
+        if !self.declared {
+            self.declared = true;
+            sink.out.put_u8(record::DECLARE);
+            sink.out.put_u16(slot);
+            let text = &self.text.as_bytes()[..self.text.len().min(usize::from(u16::MAX))];
+            sink.out.put_u16(text.len() as u16);
+            sink.out.put_bytes(text);
+        }
+        u64::from(update(&mut self.cache, slot, Some(value), self.action, sink.snapshotter, sink.policy, sink.out))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
+mod tests {
+    use std::ffi::CString;
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use pyo3::prelude::*;
+    use pyo3::types::{PyDict, PyString};
+
+    use super::*;
+    use crate::ffi::{probe, with_obj};
+    use crate::pipeline::tables::Tables;
+    use crate::runtime::value::Limits;
+    use crate::runtime::value::names::SharedTypes;
+
+    struct ShowAll;
+
+    impl NamePolicy for ShowAll {
+        fn hides_names(&self) -> bool {
+            false
+        }
+        fn identity(&self) -> Option<usize> {
+            Some(0)
+        }
+        fn attribute(&mut self, _: Obj<'_>) -> ValueAction {
+            ValueAction::Allow
+        }
+        fn dict_key(&mut self, _: Obj<'_>) -> ValueAction {
+            ValueAction::Allow
+        }
+    }
+
+    /// A view, and what it needs; an oracle looks at everything every time.
+    struct Viewer {
+        view: NamespaceView,
+        snapshotter: Snapshotter,
+        looks_at_all: bool,
+    }
+
+    impl Viewer {
+        fn new(looks_at_all: bool) -> Self {
+            let limits = Limits { max_depth: 3, max_items: 20, max_string: 1000, max_bytes_per_step: 65_536 };
+            let types = Arc::new(SharedTypes::new(Arc::new(Tables::new())));
+            Self { view: NamespaceView::default(), snapshotter: Snapshotter::new(limits, types), looks_at_all }
+        }
+
+        fn step(&mut self, namespace: &Bound<'_, PyDict>, shown: Shown) -> Vec<u8> {
+            let mut out = Vec::new();
+            self.snapshotter.begin_step(0);
+            if self.looks_at_all {
+                self.view.seen = None;
+            }
+            let mut sink = Sink { snapshotter: &mut self.snapshotter, policy: &mut ShowAll, out: &mut out };
+            with_obj(namespace, |namespace| {
+                self.view.sync(namespace, shown, 0, &mut |_| ValueAction::Allow, &mut sink);
+            });
+            out
+        }
+    }
+
+    fn run(py: Python<'_>, namespace: &Bound<'_, PyDict>, source: &str) {
+        py.run(&CString::new(source).unwrap(), Some(namespace), None).unwrap();
+    }
+
+    /// Compiled before, so that nothing but its own doing is between two looks: the compiler puts names into a dict, too.
+    fn compiled<'py>(py: Python<'py>, source: &str) -> Bound<'py, PyAny> {
+        py.import("builtins").unwrap().call_method1("compile", (source, "m", "exec")).unwrap()
+    }
+
+    fn fresh(py: Python<'_>) -> Bound<'_, PyDict> {
+        Python::initialize();
+        assert_eq!(probe::decide_frame_access(py), None);
+        let namespace = PyDict::new(py);
+        // What the changes below need is there from the start.
+        run(py, &namespace, "kept = [1]\nkind = type('K', (), {})\nit = kind()\nnames = globals()\nother = {}");
+        namespace
+    }
+
+    /// Everything that can happen to a namespace between two lines; `#` is a number.
+    const CHANGES: [&str; 19] = [
+        "pass",
+        "n# = #",
+        "n# = 1000 + #",
+        "n# = 'text #'",
+        "n# = [#]",
+        "n# = {'a': #}",
+        "def n#(): pass",
+        "class n#: pass",
+        "kept.append(#)",
+        "it.x = #",
+        "names.pop('n#', None)",
+        "names.pop('n#', None); names['n' + str(#)] = 1",
+        "names.pop('n#', None); names['m' + str(#)] = 1",
+        "a# = b# = kept; n# = it",
+        "other[#] = 1; n# = #",
+        "(lambda: None).__qualname__ = 'x'; [v for v in list(names.values()) if type(v).__name__ == 'function' and setattr(v, '__qualname__', 'q#')]",
+        "names[#] = 1; names.pop(#)",
+        "names.update({f'u{i}': i for i in range(#)})",
+        "names.update({'n#': 5, 'n2': 7})",
+    ];
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(200))]
+        /// What is sent is what somebody would send who looks at every name at every line.
+        #[test]
+        fn what_changed_is_sent_whatever_happens_to_a_namespace(
+            changes in prop::collection::vec((prop::collection::vec((0..CHANGES.len(), 0..9u32), 1..4), any::<bool>()), 1..25),
+            shown in prop_oneof![Just(Shown::Module), Just(Shown::Local), Just(Shown::GlobalData)],
+        ) {
+            Python::initialize();
+            Python::attach(|py| {
+                let namespace = fresh(py);
+                let (mut viewer, mut oracle) = (Viewer::new(false), Viewer::new(true));
+                let exec = py.import("builtins").unwrap().getattr("exec").unwrap();
+                let source = |(change, number): (usize, u32)| CHANGES[change].replace('#', &number.to_string());
+                let lines: Vec<_> = changes
+                    .into_iter()
+                    .map(|(line, forgets)| (line.into_iter().map(source).map(|text| compiled(py, &text)).collect::<Vec<_>>(), forgets))
+                    .collect();
+                for (line, forgets) in lines {
+                    for code in line {
+                        exec.call1((code, &namespace)).unwrap();
+                    }
+                    if forgets {
+                        viewer.view.invalidate();
+                        oracle.view.invalidate();
+                    }
+                    prop_assert_eq!(viewer.step(&namespace, shown), oracle.step(&namespace, shown));
+                }
+                Ok(())
+            })?;
+        }
+    }
+
+    #[test]
+    fn names_that_are_added_leave_the_others_alone() {
+        Python::initialize();
+        Python::attach(|py| {
+            let namespace = fresh(py);
+            let mut viewer = Viewer::new(false);
+            viewer.step(&namespace, Shown::Module);
+            let looks = viewer.view.epoch;
+            let names: Vec<_> = (0..3000).map(|number| PyString::new(py, &format!("n{number}"))).collect();
+            for (number, name) in names.iter().enumerate() {
+                namespace.set_item(name, number).unwrap();
+                assert!(!viewer.step(&namespace, Shown::Module).is_empty());
+            }
+            assert_eq!(viewer.view.epoch, looks, "it looked at everything again");
+            assert!(viewer.view.loose.len() < 10, "numbers need no second look");
+            namespace.set_item(&names[7], 8).unwrap();
+            viewer.step(&namespace, Shown::Module);
+            assert_eq!(viewer.view.epoch, looks + 1, "another value may be anywhere");
+        });
     }
 }
