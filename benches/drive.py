@@ -133,6 +133,7 @@ RECORDERS: dict[str, type[Plain]] = {
     "floor": Floor,
     "floor-calls": FloorCalls,
     "full": Ours,
+    "full-shallow": Ours,
     "actors": Actors,
     "calls": Ours,
     "flight-recorder": Ours,
@@ -186,7 +187,9 @@ def measure(recorder: Plain, main: Callable[[int], object], size: int) -> dict[s
     gc.collect()
     wall, cpu = time.perf_counter_ns(), time.process_time_ns()
     recorder.start()
+    started = time.process_time_ns()
     result = main(size)
+    ended = time.process_time_ns()
     recorder.settle()
     workers = worker_cpu()
     interpreter = time.process_time_ns() - cpu - sum(workers.values())
@@ -198,6 +201,7 @@ def measure(recorder: Plain, main: Callable[[int], object], size: int) -> dict[s
         "stop": finished - recorded,
         "cpu": time.process_time_ns() - cpu,
         "interpreter_cpu": interpreter,
+        "main_cpu": ended - started,
         "workers": workers,
         "result": repr(result),
     }

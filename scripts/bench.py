@@ -1,6 +1,6 @@
 """Whole programs, recorded and not: how many times longer they take, and what else it costs.
 
-    ./scripts/just bench                                  the table of docs/performance.md
+    ./scripts/just bench --scale 0.5 --rounds 3           the tables of docs/performance.md, targets first
     ./scripts/just bench --workloads fib,loop --rounds 9
     ./scripts/just bench --recorders plain,floor,full --json results.json
     ./scripts/just bench --python 3.12,3.13               the tables for each of these versions
@@ -37,6 +37,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent / "dev"))
 import bench_prints
 import bench_sampling
 from bench_table import print_tables
+from bench_targets import print_targets
 from common import ROOT, Interpreter, clean_env, fail, interpreters, need_build_tools, primary, run, say
 
 BENCHES = ROOT / "benches"
@@ -62,7 +63,9 @@ FAR = ("fib", "loop")
 SLOW = {"fib": 10, "loop": 10, "locals": 30, "json_parser": 8, "objects": 10, "asyncio_tasks": 5}
 """Workloads and sizes for recorders hundreds of times slower; 0.3.0 hangs with several threads."""
 
-OURS = ("full", "calls", "flight-recorder", "off", "skipped", "actors")
+OURS = ("full", "full-shallow", "calls", "flight-recorder", "off", "skipped", "actors")
+POLICIES = {"full-shallow": "values.max_depth=1;values.max_items=8", "actors": "full"}
+"""Of ours; the others are presets of the same name."""
 PEERS = {
     "0.3.0": "codetracer-python-recorder==0.3.0",
     "viztracer": "viztracer==1.1.1",
@@ -159,7 +162,7 @@ class Bench:
         """What one process measured, or why there is nothing."""
         env = clean_env() | {"PYTHONPATH": str(self.floor), "PYTHONDONTWRITEBYTECODE": "1"}
         if recorder in OURS and recorder != "skipped":
-            env["CODETRACER_POLICY"] = "full" if recorder == "actors" else recorder
+            env["CODETRACER_POLICY"] = POLICIES.get(recorder, recorder)
         if also_plain:
             env["BENCH_ALSO_PLAIN"] = "1"
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:
@@ -313,6 +316,7 @@ def bench_on(interpreter: Interpreter, options: argparse.Namespace) -> dict[str,
         results = measure(bench, workloads, recorders, options.rounds)
 
     print(f"\nCPython {interpreter.version}")
+    print_targets(results)
     print_tables(results, recorders)
     return {
         "python": interpreter.version,

@@ -94,10 +94,11 @@ def print_tables(results: Mapping[str, Row], recorders: Sequence[str]) -> None:
     )
     print_table(
         "Interpreter threads' CPU time over the floor's",
-        ["full / floor", "calls / floor-calls"],
+        ["full / floor", "full-shallow / floor", "calls / floor-calls"],
         {
             name: [
                 ratio(row, "full", "floor", "interpreter_cpu"),
+                ratio(row, "full-shallow", "floor", "interpreter_cpu"),
                 ratio(row, "calls", "floor-calls", "interpreter_cpu"),
             ]
             for name, row in results.items()
@@ -144,12 +145,17 @@ def print_sizes(results: Mapping[str, Row]) -> None:
         print(f"; values that never repeat (fresh): {shown(sizes.get('fresh'))}")
 
 
+def over_plain_rss(row: Row, recorder: str) -> Figure:
+    """MiB of memory at most, over plain."""
+    plain = each(row, "plain", lambda run: float(run["rss"]))
+    return each(row, recorder, lambda run: (run["rss"] - plain[0]) / 2**20 if plain else None)
+
+
 def step_costs(row: Row) -> list[Figure]:
-    plain_rss = each(row, "plain", lambda run: float(run["rss"]))
     return [
         each(row, "full", bytes_per_step),
         each(row, "full", lambda run: (run["cpu"] - run["interpreter_cpu"]) / run["steps"] if run["steps"] else None),
         each(row, "full", lambda run: run["wall"] / run["steps"] if run["steps"] else None),
         ratio(row, "viztracer-values", "full", "cpu"),
-        each(row, "full", lambda run: (run["rss"] - plain_rss[0]) / 2**20 if plain_rss else None),
+        over_plain_rss(row, "full"),
     ]

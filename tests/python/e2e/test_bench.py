@@ -6,6 +6,9 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 RECORDERS = ["plain", "floor", "full", "calls", "skipped", "actors"]
@@ -43,6 +46,61 @@ def test_a_small_bench_fills_the_tables(tmp_path: Path) -> None:
         assert f"| {name} | " in table
     assert "geometric mean" in table and "bytes on disk" in table and "| ct-encoder |" in table
     assert "Bytes per step, geometric mean: " in table
+    targets = targets_of(table)
+    assert len(targets) == 11
+    for what, (_, measured, met) in targets.items():
+        missing = "viztracer" in what or "0.3.0" in what or "skipped" in what or "never repeat" in what
+        assert (met == "not measured") == missing == (measured == "–"), (what, measured, met)
+
+
+def targets_of(printed: str) -> dict[str, tuple[str, str, str]]:
+    """Limit, figure and verdict of each target."""
+    rows = [line.strip("|").split("|") for line in printed.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row] for row in rows if len(row) == 5]
+    return {
+        what: (limit, measured, met) for what, limit, measured, met, _ in cells if limit.startswith(("≤", "≥", "to be"))
+    }
+
+
+def test_the_targets_are_compared_with_what_was_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    sys.path.insert(0, str(ROOT / "scripts/dev"))
+    try:
+        import bench_targets
+    finally:
+        sys.path.pop(0)
+
+    def cell(times: float, **figures: float) -> SimpleNamespace:
+        run = {"wall": 100 * times, "cpu": 100 * times, "interpreter_cpu": 100 * times, "main_cpu": 100 * times}
+        run |= {"steps": None, "disk": None, "rss": 2**20}
+        return SimpleNamespace(runs=[run | figures], problem=None)
+
+    def row(full: float, **others: SimpleNamespace) -> dict[str, SimpleNamespace]:
+        recorded = cell(full, steps=10, disk=20, rss=11 * 2**20)
+        return {"plain": cell(1), "floor": cell(2), "full": recorded} | others
+
+    skipped = cell(1.5, main_cpu=102)
+    results = {
+        "fib": row(3.0, **{"viztracer-values": cell(20), "0.3.0": cell(1, wall=900.0, plain_wall=1.0)}),
+        "objects": row(12.0, **{"viztracer-values": cell(80), "0.3.0": cell(1, wall=960.0, plain_wall=1.0)}),
+        "imports": row(2.0, skipped=skipped),
+        "wsgi": row(4.0) | {"full": SimpleNamespace(runs=[], problem="not finished after 1 s")},
+    }
+    bench_targets.print_targets(results)
+    printed = capsys.readouterr().out
+    assert targets_of(printed) == {
+        "interpreter's threads over the floor's, scalars, most": ("≤ 1.6", "1.5", "yes"),
+        "interpreter's threads over the floor's, geometric mean": ("≤ 2", "2.08", "no"),
+        "interpreter's threads over the floor's, most": ("≤ 3.5", "6", "no"),
+        "wall time over plain, geometric mean": ("≤ 3", "4.16", "no"),
+        "wall time over plain, most": ("≤ 7", "12", "no"),
+        "times faster than 0.3.0, least": ("≥ 100", "80", "no"),
+        "CPU time over viztracer's with values, geometric mean": ("≤ 0.1", "0.15", "no"),
+        "bytes per step, geometric mean": ("≤ 3", "2", "yes"),
+        "bytes per step of values that never repeat": ("to be told", "–", "not measured"),
+        "skipped code over plain, CPU time, most": ("≤ 1.03", "1.02", "yes"),
+        "MiB over plain, most": ("≤ 64", "10", "yes"),
+    }
+    assert "| 12 | no | objects, without wsgi |" in printed
 
 
 def test_a_recorder_that_fails_is_named_and_ends_the_bench_with_an_error(tmp_path: Path) -> None:
