@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,11 +32,14 @@ def trace(run: Run, program: Path, directory: Path) -> tuple[dict, list[dict]]:
 
 
 def test_memory_is_flat_and_every_step_is_read_back() -> None:
-    # Two million steps are half a gigabyte of events. What may be on its way at a time is far less.
-    command = [sys.executable, str(ROOT / "scripts/scale.py"), "--steps=2000000", "--may-grow=40"]
+    # Four million steps are more than a gigabyte of events. What may be on its way at a time is far less.
+    options = ["--steps=4000000", "--may-grow=40", "--read-back=count"]
+    command = [sys.executable, str(ROOT / "scripts/scale.py"), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "complete" in done.stdout and "10/10" in done.stdout
+    [counted] = re.findall(r"^(\d+) Step, (\d+) Value,", done.stdout, re.MULTILINE)
+    assert int(counted[0]) >= 4_000_000 and int(counted[1]) >= 2 * 4_000_000
 
 
 def test_ten_thousand_code_objects_are_ten_thousand_functions(write: Write, run: Run, tmp_path: Path) -> None:
@@ -154,3 +158,28 @@ def test_values_of_the_largest_size_that_is_allowed_are_whole(write: Write, run:
     assert len(long) >= 3
     assert {len(text) for text in long} == {1_000_000}
     assert len(set(long)) == 1
+
+
+def test_lines_of_a_megabyte_are_recorded_as_they_were_written(write: Write, run: Run, tmp_path: Path) -> None:
+    program = write(
+        """
+        import sys
+        import codetracer_python_recorder as recorder
+
+        with recorder.trace(sys.argv[1]):
+            for number in range(5):
+                print("".join(f"{number}.{i:x}ä" for i in range(160_000)))
+            print("short")
+        """
+    )
+    outcome = run(program, str(tmp_path / "trace"))
+    assert outcome.status == 0, outcome.stderr
+    lines = outcome.stdout.splitlines()
+    assert len(lines) == 6 and all(len(line) > 1 << 20 for line in lines[:5])
+    assert extension.verify_trace(str(tmp_path / "trace")) == []
+    pieces: list[str] = []
+    extension.inspect_trace(str(tmp_path / "trace"), "json", 0, 0, pieces.append)
+    events = [json.loads(line) for line in "".join(pieces).splitlines() if line.startswith('{"Event"')]
+    written = "".join(event["Event"]["content"] for event in events if event["Event"]["kind"] == 0)
+    # Compared first by length: a difference of megabytes tells nobody anything.
+    assert len(written) == len(outcome.stdout) and written == outcome.stdout
