@@ -17,11 +17,34 @@ const PATIENCE: u32 = 6;
 /// Within a match so few of the words are remembered.
 const STRIDE: usize = 24;
 
+/// Most stretches that an entry can tell apart.
+const MAX_STRETCHES: usize = 1 << 24;
+
+/// Where a word is. A few more bits of its hash tell most other words apart without a look at the history, which is seldom
+/// in the processor's caches.
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     /// Position in the history, plus 1; 0 for none.
     at: u32,
+    /// The stretch, and in the upper eight bits those of the hash.
     stretch: u32,
+}
+
+impl Entry {
+    #[inline]
+    const fn new(at: usize, stretch: u32, hash: u64) -> Self {
+        Self { at: (at + 1) as u32, stretch: stretch | tag_of(hash) }
+    }
+
+    #[inline]
+    const fn may_be(self, hash: u64) -> bool {
+        self.stretch & !(MAX_STRETCHES as u32 - 1) == tag_of(hash)
+    }
+
+    #[inline]
+    const fn stretch(self) -> usize {
+        self.stretch as usize & (MAX_STRETCHES - 1)
+    }
 }
 
 /// Bytes that lie in the content as in the history, up to where the next stretch starts.
@@ -55,8 +78,19 @@ pub(super) fn word_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 #[inline]
-const fn slot_of(word: u64) -> usize {
-    (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (u64::BITS - TABLE_BITS)) as usize
+const fn hash_of(word: u64) -> u64 {
+    word.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+#[inline]
+const fn slot_of(hash: u64) -> usize {
+    (hash >> (u64::BITS - TABLE_BITS)) as usize
+}
+
+/// The eight bits of the hash behind those that choose the slot, as the upper ones of a number.
+#[inline]
+const fn tag_of(hash: u64) -> u32 {
+    ((hash << TABLE_BITS >> 56) as u32) << 24
 }
 
 /// How many bytes two slices have in common at their start.
@@ -111,8 +145,8 @@ impl Words {
 
     /// Appends `bytes` to the content, as copies where they are known.
     pub(super) fn append(&mut self, sequences: &mut Sequences, bytes: &[u8]) {
-        if bytes.len() < WORD {
-            // Too short to be found, now or later.
+        if bytes.len() < WORD || self.stretches.len() >= MAX_STRETCHES {
+            // Too short to be found, now or later; or too much is remembered already.
             return sequences.literal(bytes);
         }
         let content = sequences.len();
@@ -128,9 +162,11 @@ impl Words {
 
         let (mut at, mut anchor) = (0, 0);
         while let Some(word) = word_at(bytes, at) {
-            let entry =
-                std::mem::replace(&mut self.table[slot_of(word)], Entry { at: (start + at + 1) as u32, stretch });
-            let Some((from, len, back)) = self.known(entry, start, bytes, at, anchor) else {
+            let hash = hash_of(word);
+            let entry = std::mem::replace(&mut self.table[slot_of(hash)], Entry::new(start + at, stretch, hash));
+            let candidate = Some(entry).filter(|entry| entry.may_be(hash));
+            let found = candidate.and_then(|entry| self.known(entry, start, bytes, at, anchor));
+            let Some((from, len, back)) = found else {
                 at += 1 + ((at - anchor) >> PATIENCE);
                 continue;
             };
@@ -151,7 +187,8 @@ impl Words {
     #[inline]
     fn remember(&mut self, bytes: &[u8], at: usize, start: usize, stretch: u32) {
         if let Some(word) = word_at(bytes, at) {
-            self.table[slot_of(word)] = Entry { at: (start + at + 1) as u32, stretch };
+            let hash = hash_of(word);
+            self.table[slot_of(hash)] = Entry::new(start + at, stretch, hash);
         }
     }
 
@@ -167,9 +204,9 @@ impl Words {
         anchor: usize,
     ) -> Option<(usize, usize, usize)> {
         let place = (entry.at as usize).checked_sub(1)?;
-        let stretch = self.stretches[entry.stretch as usize];
+        let stretch = self.stretches[entry.stretch()];
         let first = stretch.history as usize;
-        let end = match self.stretches.get(entry.stretch as usize + 1) {
+        let end = match self.stretches.get(entry.stretch() + 1) {
             Some(next) => next.history as usize,
             None => self.history.len(),
         };
