@@ -88,7 +88,7 @@ impl Default for PipelineConfig {
             metadata: Map::new(),
             queue_bytes: 16 << 20,
             batch_bytes: 64 << 10,
-            segment_bytes: 16 << 20,
+            segment_bytes: 32 << 20,
             compression_level: 1,
             compression_threads: (cores - 1).clamp(1, 4),
             flush_interval: Duration::from_secs(1),

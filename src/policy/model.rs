@@ -210,7 +210,7 @@ impl Default for PipelineSection {
             compression_level: 1,
             compression_threads: 0,
             // Large enough for repetitions to be found, small enough to compress frames in parallel; readers hold one.
-            segment_bytes: 16 * 1024 * 1024,
+            segment_bytes: 32 * 1024 * 1024,
         }
     }
 }
