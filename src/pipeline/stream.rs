@@ -98,14 +98,15 @@ impl StreamShared {
 
     /// Whether output may have waited when this was asked; what the producer pushes later, it says again.
     pub(super) fn take_output_waits(&self) -> bool {
-        let waits = self.output_waits.swap(false, Ordering::SeqCst);
+        let waits = self.output_waits.swap(false, Ordering::AcqRel);
+        // With the one in `output_waits`.
         fence(Ordering::SeqCst);
         waits
     }
 
     /// What [`Self::take_output_waits`] told of could not be read yet: it is told of again.
     pub(super) fn leave_output_waiting(&self) {
-        self.output_waits.store(true, Ordering::SeqCst);
+        self.output_waits.store(true, Ordering::Release);
     }
 }
 
@@ -211,13 +212,15 @@ impl StreamProducer {
     /// What was pushed last is output that waits for more: the encoder shall look whether more comes.
     #[inline]
     pub fn output_waits(&self) {
-        // What was pushed is visible before it is looked whether the encoder knows; see `take_output_waits`.
+        // This fence and that of `take_output_waits` have an order. If this one is the first, the encoder sees what was
+        // pushed when it reads after its own. If it is the second, the load sees that the encoder has taken the mark.
+        // Without either of them the test in tests/loom fails.
         fence(Ordering::SeqCst);
         if !self.shared.output_waits.load(Ordering::Relaxed) {
-            // A swap, as the encoder's: one of the two has the other's value, which the checker of all orders relies on.
-            self.shared.output_waits.swap(true, Ordering::SeqCst);
-            // Before it is looked whether a look was announced: else that look could miss this, and none would follow.
-            fence(Ordering::SeqCst);
+            // A swap, as the encoder's, so one of the two has the other's value: the encoder sees the mark, and what was
+            // pushed before; or this sees all that the encoder did before it took the mark, that it took the
+            // announcement too, and so announces again. That needs no fence, here or there.
+            self.shared.output_waits.swap(true, Ordering::AcqRel);
         }
         self.waiting.announce();
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 
-use crate::ffi::sync::{AtomicBool, Ordering, fence};
+use crate::ffi::sync::{AtomicBool, Ordering};
 
 /// How often the encoder looks while output waits. What waits at two looks has waited long enough, so that is after 5 ms
 /// at most.
@@ -34,8 +34,8 @@ impl Waiting {
         Arc::new(Self { announced: AtomicBool::new(false), over: AtomicBool::new(false), nudge })
     }
 
-    /// Something was pushed that may not stay as it is for long. After a full fence, so that either the load sees that
-    /// the encoder has looked, or the encoder sees what was pushed.
+    /// Something was pushed that may not stay as it is for long. Of the orders of steps that matter, `output_waits` in
+    /// `stream` makes sure.
     #[inline]
     pub fn announce(&self) {
         if !self.announced.load(Ordering::Relaxed) {
@@ -45,7 +45,7 @@ impl Waiting {
 
     #[cold]
     fn announce_first(&self) {
-        if !self.announced.swap(true, Ordering::SeqCst) {
+        if !self.announced.swap(true, Ordering::AcqRel) {
             // No room: the encoder is about to look. No encoder: nobody needs to.
             let _ = self.nudge.try_send(());
         }
@@ -53,21 +53,18 @@ impl Waiting {
 
     /// The encoder takes no chunk any more; what is in the queue after this is dropped.
     pub fn leave(&self) {
-        self.over.swap(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        self.over.swap(true, Ordering::AcqRel);
     }
 
     /// Whether a chunk that was sent may be left in the queue for good.
     pub fn is_over(&self) -> bool {
-        // The chunk is in the queue before this is asked.
-        fence(Ordering::SeqCst);
-        self.over.load(Ordering::Relaxed)
+        // As in `leave`, a change and not a load, so one of the two has the other's value: this finds that the encoder has
+        // left, or the encoder has all that was sent before when it looks into the queue. No fence is needed.
+        self.over.fetch_or(false, Ordering::AcqRel)
     }
 
     /// Whether there was anything since this was asked last.
     pub fn was_announced(&self) -> bool {
-        let announced = self.announced.swap(false, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        announced
+        self.announced.swap(false, Ordering::AcqRel)
     }
 }

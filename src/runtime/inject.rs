@@ -15,6 +15,8 @@ pub enum Stage {
     Panic,
     /// Fails where a variable was passed over that has changed.
     PassedOver,
+    /// Nothing fails, but the end waits a second for the workers and not a minute.
+    Impatience,
 }
 
 /// What is injected in this session; read once at its start.
@@ -36,6 +38,7 @@ impl Injection {
             "target-args" => Some(Stage::TargetArgs),
             "panic" => Some(Stage::Panic),
             "passed-over" => Some(Stage::PassedOver),
+            "impatience" => Some(Stage::Impatience),
             _ => None,
         };
         Self { stage }
@@ -61,6 +64,7 @@ impl Injection {
             Stage::TargetArgs => "target-args",
             Stage::Panic => "panic",
             Stage::PassedOver => "passed-over",
+            Stage::Impatience => "impatience",
         };
         Err(Box::new(match stage {
             Stage::TargetArgs => crate::target!(TraceIncomplete, "test-injected failure at {name}"),

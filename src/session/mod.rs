@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
@@ -237,6 +238,8 @@ fn build_tracer(
     };
     // Entries say themselves when recording begins.
     let activation_path = options.activation_path.as_deref().filter(|_| entries.is_none());
+    let injection = Injection::from_env();
+    let usual = PipelineConfig::new(out_dir, options.format, program.absolute_program());
     let config = PipelineConfig {
         metadata: base,
         queue_bytes: policy.pipeline.queue_bytes,
@@ -248,7 +251,8 @@ fn build_tracer(
         limits: policy.limits.clone(),
         marked_samples: policy.sampling.mode == SamplingMode::Entries,
         ring: flight::ring_limits(policy),
-        ..PipelineConfig::new(out_dir, options.format, program.absolute_program())
+        stop_deadline: if injection.is(Stage::Impatience) { Duration::from_secs(1) } else { usual.stop_deadline },
+        ..usual
     };
     let pipeline = py.detach(|| Pipeline::spawn(config, Arc::clone(&tables), Arc::new(FsStorage)))?;
     let shared = Shared {
@@ -280,7 +284,7 @@ fn build_tracer(
         opcodes,
         stats: Stats::default(),
         overhead: Overhead::default(),
-        injection: Injection::from_env(),
+        injection,
         state: SessionState::default(),
         triggers: flight::triggers(policy),
     };

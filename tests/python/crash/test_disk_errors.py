@@ -24,14 +24,15 @@ SHIM = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Once the file $FAULT_TRIGGER exists, calls for the file $FAULT_FILE fail with $FAULT_ERRNO: those that write, or with
-   $FAULT_CALL=sync those that force it to the disk. */
+/* Once the file $FAULT_TRIGGER exists, calls for files like $FAULT_FILE fail with $FAULT_ERRNO, or never return if that is
+   0: those that write, or with $FAULT_CALL=sync those that force it to the disk. */
 static int fails(int fd, const char *call) {
     const char *trigger = getenv("FAULT_TRIGGER"), *file = getenv("FAULT_FILE");
     if (!trigger || !file || strcmp(call, getenv("FAULT_CALL")) || access(trigger, F_OK))
@@ -42,9 +43,12 @@ static int fails(int fd, const char *call) {
     if (length < 0)
         return 0;
     path[length] = 0;
-    if (strcmp(path, file))
+    if (fnmatch(file, path, 0))
         return 0;
-    errno = atoi(getenv("FAULT_ERRNO"));
+    int error = atoi(getenv("FAULT_ERRNO"));
+    while (!error)
+        pause();
+    errno = error;
     return 1;
 }
 
@@ -127,3 +131,55 @@ def test_an_error_of_the_disk_ends_the_recording_and_not_the_program(
         assert lost > 0
         assert lost == metadata["lost_events"] == metadata["streams"][0]["losses"]["recording_failed"]
         assert f"{lost} events were lost because the recording had failed" in recorded.stderr
+
+
+FORKING = """
+import os, sys, time
+
+def work(n):
+    for i in range(n):
+        noise = str(i) * 7
+
+work(10)
+child = os.fork()
+if child == 0:
+    work(500)
+    time.sleep(0.3)
+    open(sys.argv[1], "w").close()
+    work(500)
+    {end}
+pid, status = os.waitpid(child, 0)
+print("child", os.waitstatus_to_exitcode(status), flush=True)
+os.unlink(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("end", ["os._exit(7)", "sys.exit(7)"])
+@pytest.mark.parametrize(
+    ("file", "says"), [("trace.bin", "the disk is too slow"), (".recording.json.*", "stop took longer than")]
+)
+def test_a_forked_child_does_not_wait_for_a_disk_that_never_answers(
+    file: str, says: str, end: str, shim: Path, record: Record, write: Write, injectable_build: None, tmp_path: Path
+) -> None:
+    out, trigger, log = tmp_path / "trace", tmp_path / "trigger", tmp_path / "log"
+    env = {
+        "LD_PRELOAD": str(shim),
+        "FAULT_FILE": str(out / "processes" / "*" / file),
+        "FAULT_TRIGGER": str(trigger),
+        "FAULT_CALL": "write",
+        "FAULT_ERRNO": "0",
+        "CODETRACER_POLICY": "durability.flush_interval=20ms",
+        "CODETRACER_LOG_FILE": str(log),
+        # A second for the workers instead of a minute; that and five more for their supervisor are waited.
+        "CODETRACER_TEST_INJECT_FAILURE": "impatience",
+    }
+    recorded = record(write(FORKING.format(end=end)), str(trigger), out=out, env=env, timeout=50)
+    assert (recorded.stdout, recorded.status) == ("child 7\n", 0), recorded.stderr
+    assert says in recorded.stderr + log.read_text()
+    (child,) = (out / "processes").iterdir()
+    # What was written before is there; the state says what the disk took.
+    assert len([step for step in Trace(child).main.steps if "noise" in step.locals]) >= 999
+    state = json.loads((child / "recording.json").read_text())
+    assert state["state"] == ("failed" if file == "trace.bin" else "recording")
+    # The parent's trace is complete.
+    assert json.loads((out / "recording.json").read_text())["state"] == "complete"
