@@ -54,6 +54,10 @@ rust-test *args:
 bench-smoke:
     @{{ python }} {{ dev }}/rust.py bench-smoke
 
+# what reads files, with files that nobody meant (`--minutes 3`, or some of the targets); needs cargo-fuzz and a nightly
+fuzz *args:
+    @{{ python }} {{ dev }}/fuzz.py "$@"
+
 # the type stubs against the extension, on every CPython found
 stub-check:
     @{{ python }} {{ dev }}/python_tests.py stubs

@@ -31,8 +31,8 @@ SHIM = r"""
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* Once the file $FAULT_TRIGGER exists, calls for files like $FAULT_FILE fail with $FAULT_ERRNO, or never return if that is
-   0: those that write, or with $FAULT_CALL=sync those that force it to the disk. */
+/* Once the file $FAULT_TRIGGER exists, calls for files like $FAULT_FILE fail with $FAULT_ERRNO, or never return if that
+   is 0: those that write, or with $FAULT_CALL=sync those that force it to the disk. */
 static int fails(int fd, const char *call) {
     const char *trigger = getenv("FAULT_TRIGGER"), *file = getenv("FAULT_FILE");
     if (!trigger || !file || strcmp(call, getenv("FAULT_CALL")) || access(trigger, F_OK))

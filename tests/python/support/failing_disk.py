@@ -1,4 +1,4 @@
-"""A file system that keeps files in memory and fails as told: `failing_disk.py DIRECTORY [options]`, until it is unmounted.
+"""A file system in memory that fails as told: `failing_disk.py DIRECTORY [options]`, until it is unmounted.
 
 It speaks the kernel's FUSE protocol itself, so it needs no library: only `/dev/fuse`, and the right to mount (root) or
 `fusermount3`. Exit status 77 if there is no such right here. `ready` on stdout says that it is mounted.
@@ -128,7 +128,9 @@ class Disk:
                 return self.create(number, name[8:], stat.S_IFDIR | mode).entry()
             case _ if operation == CREATE:
                 (_, mode) = struct.unpack_from("<2I", body)
-                return self.create(number, name[16:], stat.S_IFREG | mode).entry() + struct.pack("<Q2I", 0, DIRECT_IO, 0)
+                return self.create(number, name[16:], stat.S_IFREG | mode).entry() + struct.pack(
+                    "<Q2I", 0, DIRECT_IO, 0
+                )
             case _ if operation in (RENAME, RENAME2):
                 (to,) = struct.unpack_from("<Q", body)
                 self.rename(number, to, body[8 if operation == RENAME else 16 :])
