@@ -241,10 +241,10 @@ pub(super) struct DictValues {
 /// collector and the list of weak references.
 pub(super) const MANAGED_DICT_BEFORE: usize = 3 * size_of::<usize>();
 /// `Py_TPFLAGS_MANAGED_DICT`.
-pub(super) const MANAGED_DICT: u64 = 1 << 4;
+pub(super) const MANAGED_DICT: std::ffi::c_ulong = 1 << 4;
 /// `Py_TPFLAGS_INLINE_VALUES` (3.13).
 #[cfg(Py_3_13)]
-pub(super) const INLINE_VALUES: u64 = 1 << 2;
+pub(super) const INLINE_VALUES: std::ffi::c_ulong = 1 << 2;
 
 /// Where a managed instance keeps its attributes.
 pub(super) enum ManagedDict {

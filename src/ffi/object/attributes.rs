@@ -33,7 +33,7 @@ impl<'a> Obj<'a> {
         // SAFETY: flags and offsets of a valid type; the branches check what they read.
         unsafe {
             let ty = ffi::Py_TYPE(this);
-            let flags = ffi::PyType_GetFlags(ty) as u64;
+            let flags = ffi::PyType_GetFlags(ty);
             if flags & layout::MANAGED_DICT != 0 {
                 if !layout::trusted() {
                     // The public API can only show the dict by making it.
