@@ -183,6 +183,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             function(*operands)
         except BaseException as error:
             uncaught = error
+        runner.flush_streams(config.target)
         status = runner.report(uncaught)
         recorder_failed = isinstance(uncaught, RecorderError)
         interrupt = uncaught if runner.is_interrupt(uncaught) and not guest else None

@@ -141,6 +141,20 @@ def report(error: BaseException | None) -> int:
     return _call_excepthook(kind, error, traceback)
 
 
+def flush_streams(target: Target) -> None:
+    """Flushes `sys.stderr` and `sys.stdout` as the interpreter does when a script has ended, whatever they are by then.
+
+    Call it outside of an `except` block, as `report`.
+    """
+    if target.kind != SCRIPT or target.container:
+        return
+    for name in ("stderr", "stdout"):
+        try:
+            call_detached(getattr(sys, name).flush, ())
+        except BaseException:
+            continue
+
+
 def wait_for_threads() -> None:
     """Waits for the program's non-daemon threads and executors, as the interpreter does before it exits.
 

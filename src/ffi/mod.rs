@@ -13,7 +13,7 @@
 //! | `code` | the extra slot of code objects |
 //! | `joined` | instructions that the interpreter had joined, joined again |
 //! | `monitoring` | C callbacks for `sys.monitoring` |
-//! | `stream`, `retype`, `readline` | watching the program's own streams |
+//! | `stream`, `retype`, `readline`, `terminal` | watching the program's own streams |
 //! | `relay`, `read_back`, `direct` | output that bypasses these streams |
 //! | `stack` | running code without the recorder's frames below it |
 //! | `signals`, `priority`, `clock`, `cpu`, `disk`, `termination`, `wake_signal`, `peer` | what is asked of the operating system |
@@ -68,6 +68,8 @@ pub mod signals;
 pub mod stack;
 pub mod stream;
 pub mod sync;
+#[cfg(unix)]
+pub mod terminal;
 #[cfg(target_os = "linux")]
 pub mod termination;
 #[cfg(target_os = "linux")]

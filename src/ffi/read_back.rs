@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::relay::identity;
@@ -29,6 +30,8 @@ pub struct ReadBack {
     /// Device, inode and kind.
     file: (u64, u64, u32),
     progress: Mutex<Progress>,
+    /// Where the descriptors stood when all that came before was taken.
+    settled: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -122,7 +125,7 @@ impl ReadBack {
         if reading < 0 {
             return Err(io::Error::last_os_error());
         }
-        let this = Self { descriptors, reading, file, progress: Mutex::default() };
+        let this = Self { descriptors, reading, file, progress: Mutex::default(), settled: AtomicU64::default() };
         let seen = if appends(first) { size(first) } else { this.position() };
         this.progress.lock().unwrap_or_else(PoisonError::into_inner).seen = seen.unwrap_or(0);
         Ok(this)
@@ -131,6 +134,21 @@ impl ReadBack {
     /// Whether the file still stands behind `descriptor`.
     pub fn is_behind(&self, descriptor: RawFd) -> bool {
         self.descriptors.contains(&descriptor) && identity(descriptor) == Some(self.file)
+    }
+
+    /// Where the descriptors stand, whatever is behind them.
+    pub fn stands(&self) -> u64 {
+        self.descriptors.iter().filter_map(|&descriptor| position(descriptor)).max().unwrap_or(0)
+    }
+
+    /// What came before they stood there has been taken.
+    pub fn settle(&self, stood: u64) {
+        self.settled.store(stood, Ordering::Relaxed);
+    }
+
+    /// They stand where they stood then.
+    pub fn is_settled(&self) -> bool {
+        self.stands() == self.settled.load(Ordering::Relaxed)
     }
 
     /// How far output has come.

@@ -2,8 +2,8 @@
 //!
 //! Invariants:
 //! - Our function calls the one that was there and returns its result; it reports afterwards.
-//! - The pointer is checked again whenever the program flushes a stream, which `input()` does first: importing
-//!   `readline` puts another function there.
+//! - The pointer is checked again whenever the program asks a watched stream for its descriptor, as `input()` asks stdin
+//!   and stdout before it reads: importing `readline` puts another function there.
 //! - Nothing is touched unless stdin and stdout are terminals.
 
 use std::ffi::{CStr, c_char, c_int};
@@ -46,7 +46,7 @@ pub fn unwatch() {
     }
 }
 
-/// The program flushed a stream, as `input()` does before it reads. Called with the GIL held.
+/// The program asked for a descriptor, as `input()` does before it reads. Called with the GIL held.
 #[inline]
 pub(super) fn check() {
     if WANTED.load(Ordering::Relaxed) {

@@ -198,6 +198,14 @@ impl Relay {
         state.revents & libc::POLLERR != 0
     }
 
+    /// Everything that was written until now has been passed on, as far as one of the descriptors still tells.
+    pub fn is_settled(&self) -> bool {
+        match self.descriptors.iter().find(|&&descriptor| identity(descriptor) == Some(self.pipe)) {
+            Some(&descriptor) => self.is_drained(descriptor),
+            None => self.page.busy.load(Ordering::SeqCst) == 0,
+        }
+    }
+
     /// Bytes handed over as copies.
     pub fn copied(&self) -> u64 {
         self.page.copied.load(Ordering::SeqCst)

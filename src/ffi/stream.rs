@@ -49,6 +49,8 @@ enum Act {
     /// Its result says how much of its argument was filled.
     Fill,
     Flush,
+    /// The descriptor is wanted.
+    Ask,
     /// It may write what the text layer holds back, which was reported already.
     Shield,
 }
@@ -454,4 +456,5 @@ methods! {
     11: truncate Shield,
     12: reconfigure Shield,
     13: readall Read,
+    14: fileno Ask,
 }

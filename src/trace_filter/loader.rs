@@ -156,8 +156,10 @@ fn io(section: &Section<'_, '_>) -> RecorderResult<IoConfig> {
         return Err(section.refuse("modes", "is reserved and must be empty; leave it out"));
     }
     let words = STREAMS.map(|(word, _)| word);
-    let mut streams: Option<Vec<IoStream>> = None;
-    for text in section.texts("streams")?.into_iter().flatten() {
+    let named = section.texts("streams")?;
+    // An empty list is said, too: no stream.
+    let mut streams = named.as_ref().map(|_| Vec::<IoStream>::new());
+    for text in named.into_iter().flatten() {
         let Some(&(_, stream)) = STREAMS.iter().find(|(word, _)| *word == text) else {
             let near = super::suggest::did_you_mean(text, &words);
             let what = format!("`{text}` is no stream{near}; use {}", super::suggest::one_of(&words));
@@ -168,7 +170,7 @@ fn io(section: &Section<'_, '_>) -> RecorderResult<IoConfig> {
             streams.push(stream);
         }
     }
-    if capture == Some(true) && streams.is_none() {
+    if capture == Some(true) && streams.as_ref().is_none_or(Vec::is_empty) {
         return Err(section.refuse(
             "streams",
             "must name at least one stream when `capture = true`, e.g. `streams = [\"stdout\", \"stderr\"]`",

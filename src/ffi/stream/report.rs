@@ -21,8 +21,8 @@ pub(super) unsafe fn report(act: Act, found: Found, argument: Option<Obj<'_>>, r
                 let taken = if found.layer == Layer::Text { None } else { Some(count(result)) };
                 data(argument, taken, |data| observe::written(found.stream, data));
             }
-            (Act::Flush, _) => {
-                observe::flushed(found.stream);
+            (Act::Flush, _) => observe::flushed(found.stream),
+            (Act::Ask, _) => {
                 #[cfg(unix)]
                 crate::ffi::readline::check();
             }

@@ -50,6 +50,12 @@ impl OpenChunk {
         self.place = place;
     }
 
+    /// What is written next may be joined to what was.
+    #[cfg(target_os = "linux")]
+    pub fn is_open(&self) -> bool {
+        self.origin.is_some()
+    }
+
     /// The thread does something else.
     #[inline]
     pub fn close(&mut self) {

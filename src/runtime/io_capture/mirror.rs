@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use super::Sink;
-use super::observe;
+use super::catch_up::{self, Catching, Credit};
+use super::{Sink, observe};
 use crate::ffi::direct::{self, Catcher, Terminal};
 use crate::ffi::read_back::ReadBack;
 use crate::ffi::relay::{Copies, Relay, can_relay, is_same};
@@ -107,7 +107,7 @@ pub struct Mirror {
 }
 
 /// Who takes bytes from a file holds this until they are in the queue.
-type OnePiece = Mutex<Vec<u8>>;
+pub(super) type OnePiece = Mutex<Vec<u8>>;
 
 impl Mirror {
     /// Catches what is written to the standard descriptors, where that is possible.
@@ -180,7 +180,7 @@ impl Mirror {
             sink: Arc::clone(sink),
         };
         direct::publish(Some(Arc::clone(&this.catchers)));
-        if let Err(error) = write_directly(py) {
+        if let Err(error) = write_directly(py, sink) {
             tracing::info!(%error, "a stream of Python's is not told apart from what bypasses them");
         }
         if let Err(error) = os_write::watch(py) {
@@ -189,6 +189,13 @@ impl Mirror {
         if this.catchers.iter().any(|catcher| matches!(catcher, Catcher::File(_))) {
             this.follow_files();
         }
+        catch_up::publish(Some(Catching {
+            catchers: Arc::clone(&this.catchers),
+            received: this.received.clone(),
+            piece: Arc::clone(&this.piece),
+            queue: Arc::clone(&sink.queue),
+            credit: Mutex::new(Credit::new(Instant::now())),
+        }));
         Some(this)
     }
 
@@ -207,6 +214,7 @@ impl Mirror {
 
     /// Puts the descriptors back and records what arrived. Call it before the streams are given back.
     pub fn finish(&self, py: Python<'_>) {
+        catch_up::publish(None);
         let deadline = Instant::now() + PATIENCE;
         py.detach(|| {
             for (catcher, (_, received)) in self.catchers.iter().zip(&self.received) {
@@ -241,13 +249,14 @@ impl Mirror {
 
     /// In a forked child: its output goes on as its parent's; the rest is its parent's.
     pub fn abandon(self) {
+        catch_up::forget();
         direct::forget();
         std::mem::forget(self);
     }
 }
 
 /// Takes what is new in files, as far as there is room. Whether there was any.
-fn read_files(catchers: &[Catcher], streams: &[u8], queue: &Queue, piece: &OnePiece) -> bool {
+pub(super) fn read_files(catchers: &[Catcher], streams: &[u8], queue: &Queue, piece: &OnePiece) -> bool {
     let mut found = false;
     let mut buffer = piece.lock().unwrap_or_else(PoisonError::into_inner);
     buffer.resize(PIECE, 0);
@@ -265,8 +274,8 @@ fn read_files(catchers: &[Catcher], streams: &[u8], queue: &Queue, piece: &OnePi
     found
 }
 
-/// The files below Python's own streams write past the relay.
-fn write_directly(py: Python<'_>) -> PyResult<()> {
+/// The files below Python's own streams write past the relay; those of streams that are not recorded are left alone.
+fn write_directly(py: Python<'_>, sink: &Sink) -> PyResult<()> {
     let sys = py.import("sys")?;
     for name in ["__stdout__", "__stderr__", "stdout", "stderr"] {
         let Some(text) = sys.getattr_opt(name)? else { continue };
@@ -277,7 +286,12 @@ fn write_directly(py: Python<'_>) -> PyResult<()> {
         let file = if super::is_a(&buffer, "BufferedWriter")? { buffer.getattr("raw")? } else { buffer };
         if super::is_a(&file, "FileIO")? {
             let descriptor: RawFd = file.call_method0("fileno")?.extract()?;
-            if descriptor == 1 || descriptor == 2 {
+            let number = match descriptor {
+                1 => output::STDOUT,
+                2 => output::STDERR,
+                _ => continue,
+            };
+            if sink.wants(number) {
                 stream::write_directly(&file, descriptor)?;
             }
         }
@@ -294,10 +308,12 @@ fn collect(mut copies: Copies, stream: u8, queue: Arc<Queue>, received: Arc<Atom
             let dropped = copies.dropped();
             queue.push(stream, &buffer[..count]);
             queue.lose(stream, dropped);
-            received.fetch_add(count as u64, Ordering::SeqCst);
             if count == 0 {
+                // Nobody need wait for more.
+                received.store(u64::MAX, Ordering::SeqCst);
                 return;
             }
+            received.fetch_add(count as u64, Ordering::SeqCst);
         }
     });
 }

@@ -15,6 +15,8 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyAnyMethods;
 
+#[cfg(target_os = "linux")]
+pub mod catch_up;
 pub mod chunk;
 pub mod decode;
 #[cfg(target_os = "linux")]
@@ -25,6 +27,8 @@ pub mod totals;
 pub use observe::Sink;
 
 use crate::ffi::stream::{self, Layer};
+#[cfg(unix)]
+use crate::ffi::terminal;
 use crate::pipeline::layout::output;
 
 /// Names in `sys`, by number of the stream.
@@ -50,8 +54,12 @@ impl Capture {
             }
         }
         #[cfg(unix)]
-        if sink.wants(output::STDIN) {
-            crate::ffi::readline::watch();
+        {
+            terminal::watch();
+            // What it shows and what it reads is told there.
+            if sink.wants(output::STDIN) || sink.wants(output::STDOUT) {
+                crate::ffi::readline::watch();
+            }
         }
         #[cfg(not(target_os = "linux"))]
         if with_descriptors {

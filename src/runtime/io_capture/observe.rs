@@ -3,6 +3,8 @@
 //! Invariants:
 //! - A report never fails and never raises; without a session it goes nowhere.
 //! - What the recorder writes itself (under a `ScopedMute`) is no output of the program.
+//! - A stream that is left out is recorded by no way that leads here.
+//! - What is typed while the terminal shows nothing of it is not recorded.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,11 +12,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
 
+#[cfg(target_os = "linux")]
+use super::catch_up;
 use super::decode::Decoder;
 #[cfg(target_os = "linux")]
 use super::mirror::Piece;
 use super::totals::{Budget, Limits, cut};
 use crate::ffi::object::Text;
+#[cfg(unix)]
+use crate::ffi::terminal;
 use crate::logging;
 use crate::pipeline::layout::output;
 #[cfg(target_os = "linux")]
@@ -55,6 +61,9 @@ pub enum Data<'a> {
     Text(Text<'a>),
     Bytes(&'a [u8]),
 }
+
+/// Stands for what was typed and not shown.
+const HIDDEN: &str = "<redacted>";
 
 /// Characters or bytes recorded at a time: what waits in memory does not grow with a write.
 const PIECE: usize = 32 * 1024;
@@ -202,7 +211,11 @@ pub(super) fn forget() {
 
 /// The program wrote this.
 pub fn written(stream: u8, data: Data<'_>) {
-    with_sink(|sink| match data {
+    #[cfg(target_os = "linux")]
+    if catch_up::is_wanted() && with_sink(stream, |sink| io::begins_chunk(sink)) == Some(true) {
+        catch_up::now();
+    }
+    with_sink(stream, |sink| match data {
         // Nearly everything.
         Data::Text(Text::Ascii(text)) if text.len() <= PIECE && !sink.limits.are_any() => {
             io::record_text(sink, stream, text);
@@ -214,14 +227,17 @@ pub fn written(stream: u8, data: Data<'_>) {
 /// The program read this.
 pub fn read(stream: u8, data: Data<'_>) {
     // What is read from an output is output that was recorded when it was written: capture by pytest works that way.
-    if stream == output::STDIN {
-        with_sink(|sink| sink.pass(stream, data, output::INPUT));
+    if stream != output::STDIN || data.len() == 0 {
+        return;
     }
+    #[cfg(unix)]
+    let data = if terminal::hides_what_is_typed() { Data::Text(Text::Ascii(HIDDEN)) } else { data };
+    with_sink(stream, |sink| sink.pass(stream, data, output::INPUT));
 }
 
 /// The program flushed the stream.
 pub fn flushed(stream: u8) {
-    with_sink(|sink| io::flush(sink, stream));
+    with_sink(stream, |sink| io::flush(sink, stream));
 }
 
 /// What waits for the rest of a character will not get it.
@@ -262,13 +278,13 @@ pub(super) fn record_copies(sink: &Sink) {
     }
 }
 
-fn with_sink(work: impl FnOnce(&Arc<Sink>)) {
+/// Gives `work` the session that records this stream now, if there is one.
+#[inline]
+fn with_sink<T>(stream: u8, work: impl FnOnce(&Arc<Sink>) -> T) -> Option<T> {
     let sink = SINK.load();
-    if let Some(sink) = &*sink
-        && sink.is_open()
-        && !logging::is_muted()
-    {
-        work(sink);
+    match &*sink {
+        Some(sink) if sink.wants(stream) && sink.is_open() && !logging::is_muted() => Some(work(sink)),
+        _ => None,
     }
 }
 

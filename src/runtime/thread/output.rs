@@ -117,6 +117,12 @@ impl ThreadRecorder {
         Arc::ptr_eq(&self.shared, shared)
     }
 
+    /// No chunk is open, and this is the thread that is given the output that bypassed the streams.
+    #[cfg(target_os = "linux")]
+    pub fn begins_chunk(&self) -> bool {
+        self.producer.shared().id == 0 && !self.chunk.is_open()
+    }
+
     /// Output that bypassed the streams goes to the thread that started the recording, as soon as it has something to
     /// record.
     #[inline]

@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
-from support.reading import Output, Trace
+from support.outputs import facts, is_mirrored, text_of
+from support.reading import Trace
 from support.recording import Recording
 from support.running import TIMEOUT, environment, python
 
@@ -31,32 +31,22 @@ def command(out: Path) -> list[str]:
     return [sys.executable, "-m", "codetracer_python_recorder", "--out-dir", str(out), *OPTIONS]
 
 
-def is_mirrored(output: Output) -> bool:
-    return "mirror" in json.loads(output.metadata)["flags"]
-
-
-def about(output: Output) -> dict[str, Any]:
-    facts: dict[str, Any] = json.loads(output.metadata)
-    return facts
-
-
 def same_as_plain(record: Record, script: Path) -> Trace:
     """Runs a script plainly and recorded with the mirror: same bytes, same status, and the trace holds them."""
     plain = python([script])
     recorded = record(script, options=OPTIONS)
     assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
     for kind, expected in ((0, plain.stdout), (2, plain.stderr)):
-        contents = [output.content for output in recorded.trace.main.outputs if output.kind == kind]
-        assert sorted("".join(contents)) == sorted(expected)
+        assert text_of([recorded.trace.main], kind) == expected
     return recorded.trace
 
 
 def mirrored(trace: Trace, kind: int = 0) -> str:
-    return "".join(output.content for output in trace.main.outputs if output.kind == kind and is_mirrored(output))
+    return text_of([trace.main], kind, mirror=True)
 
 
 def direct(trace: Trace, kind: int = 0) -> str:
-    return "".join(output.content for output in trace.main.outputs if output.kind == kind and not is_mirrored(output))
+    return text_of([trace.main], kind, mirror=False)
 
 
 def test_descriptors_c_code_and_children_are_recorded_once_and_in_order(write: Write, record: Record) -> None:
@@ -99,10 +89,10 @@ def test_os_write_belongs_to_its_line_and_the_rest_to_the_latest_step(write: Wri
         """
     )
     trace = same_as_plain(record, script)
-    found = [(facts["line"], o.content) for o in trace.main.outputs if not is_mirrored(o) and (facts := about(o))]
+    found = [(known["line"], o.content) for o in trace.main.outputs if not is_mirrored(o) and (known := facts(o))]
     assert found == [(3, "bytes\n"), (3, "array\n"), (3, "view\n"), (6, "one two\n")]
-    assert all("approximate" not in about(o) for o in trace.main.outputs if not is_mirrored(o))
-    (child,) = [about(output) for output in trace.main.outputs if is_mirrored(output)]
+    assert all("approximate" not in facts(o) for o in trace.main.outputs if not is_mirrored(o))
+    (child,) = [facts(output) for output in trace.main.outputs if is_mirrored(output)]
     # Where the thread was when it was told: not before the line, and perhaps when all was over.
     assert child["line"] in (7, 8, 9, 0)
     assert child.get("approximate", False) is (child["line"] != 0)
