@@ -32,14 +32,16 @@ fn hides(descriptor: libc::c_int) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::ptr::null_mut;
+
     use super::*;
 
     #[test]
     fn only_lines_that_are_not_shown_are_hidden() {
         let (mut terminal, mut end) = (0, 0);
-        let null = std::ptr::null_mut;
         // SAFETY: two descriptors are filled in; the rest is left as it is.
-        assert_eq!(unsafe { libc::openpty(&raw mut terminal, &raw mut end, null(), null(), null()) }, 0);
+        let opened = unsafe { libc::openpty(&raw mut terminal, &raw mut end, null_mut(), null_mut(), null_mut()) };
+        assert_eq!(opened, 0);
         let set = |on: libc::tcflag_t, off: libc::tcflag_t| {
             let mut modes = std::mem::MaybeUninit::<libc::termios>::uninit();
             // SAFETY: a terminal of ours; the modes are those it has, changed.

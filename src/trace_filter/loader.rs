@@ -371,6 +371,10 @@ reason = "p"
                 head("[io]\ncapture = true\n"),
                 "f.toml:7: io.streams: must name at least one stream when `capture = true`, e.g. `streams = [\"stdout\", \"stderr\"]`",
             ),
+            (
+                head("[io]\ncapture = true\nstreams = []\n"),
+                "f.toml:9: io.streams: must name at least one stream when `capture = true`, e.g. `streams = [\"stdout\", \"stderr\"]`",
+            ),
             (head("[io]\ncapture = 1\n"), "f.toml:8: io.capture: must be true or false, not an integer"),
             (
                 head("[io]\nstreams = [\"stdotu\"]\n"),

@@ -68,8 +68,7 @@ pub fn record_text(sink: &Sink, stream: u8, text: &str) {
 /// What this thread writes next is the first of a chunk, in the stream that has what others wrote, too.
 #[cfg(target_os = "linux")]
 pub fn begins_chunk(sink: &Sink) -> bool {
-    !sink.shared.state.is_paused()
-        && with_recorder(&sink.shared, |recorder| recorder.begins_chunk()).unwrap_or(false)
+    !sink.shared.state.is_paused() && with_recorder(&sink.shared, |recorder| recorder.begins_chunk()).unwrap_or(false)
 }
 
 /// The program flushed a stream.

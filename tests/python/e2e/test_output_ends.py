@@ -154,7 +154,7 @@ def test_what_comes_after_the_recording_comes_out_all_the_same(
 
 @MODES
 def test_a_daemon_thread_that_never_stops_printing_stops_nothing(write: Write, record: Record, io: str) -> None:
-    """It sleeps, and no buffer is locked: CPython itself dies of a daemon thread that it stops in the middle of that."""
+    """It sleeps, and locks no buffer: CPython itself dies of a daemon thread that it stops while it does."""
     script = write(
         """\
         import sys, threading, time

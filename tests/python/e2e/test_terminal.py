@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 WRITE, READ = 0, 3
 
 
-def at_terminal(script: Path, out: Path, typed: Sequence[tuple[bytes, bytes]], io: str) -> Trace:
+def at_terminal(script: Path, out: Path, typed: terminal.Typed, io: str) -> Trace:
     """Runs a script at a terminal plainly and recorded, and compares."""
     plain = terminal.run([script], typed)
     command = ["-m", "codetracer_python_recorder", "--out-dir", out, "--io-capture", io, "--propagate-script-exit"]

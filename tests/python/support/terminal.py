@@ -23,6 +23,9 @@ fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
+Typed = Sequence[tuple[bytes, bytes | tuple[int, int]]]
+"""What to wait for on the screen, and what to type then, or the size (lines, columns) that the window then gets."""
+
 
 @dataclass(frozen=True)
 class Screen:
@@ -34,17 +37,19 @@ class Screen:
 
 def run(
     args: Sequence[str | Path],
-    typed: Sequence[tuple[bytes, bytes]] = (),
+    typed: Typed = (),
     *,
     size: tuple[int, int] = (24, 80),
     insist: bytes = b"",
+    controlling: bool = True,
 ) -> Screen:
     """Runs this interpreter with `args` at a terminal. `typed` says what to type once something was shown;
-    `insist` is typed again and again when that is done and nothing happens."""
+    `insist` is typed again and again when that is done and nothing happens. Unless it is `controlling` there is
+    no `/dev/tty`."""
     terminal, end = pty.openpty()
-    ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+    _resize(terminal, size)
     child = subprocess.Popen(
-        [sys.executable, "-c", _AS_CONTROLLING_TERMINAL, *map(str, args)],
+        [sys.executable, *(["-c", _AS_CONTROLLING_TERMINAL] if controlling else []), *map(str, args)],
         stdin=end,
         stdout=end,
         stderr=end,
@@ -68,8 +73,16 @@ def run(
         shown += data
         while script and (found := shown.find(script[0][0], seen)) >= 0:
             seen = found + len(script[0][0])
-            os.write(terminal, script.pop(0)[1])
+            _, action = script.pop(0)
+            if isinstance(action, bytes):
+                os.write(terminal, action)
+            else:
+                _resize(terminal, action)
     else:
         child.kill()
     os.close(terminal)
     return Screen(shown, child.wait(TIMEOUT))
+
+
+def _resize(terminal: int, size: tuple[int, int]) -> None:
+    ioctl(terminal, TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
