@@ -48,12 +48,15 @@ def run(
     no `/dev/tty`."""
     terminal, end = pty.openpty()
     _resize(terminal, size)
+    env = environment({"TERM": "xterm", "INPUTRC": os.devnull})
+    for name in ("COLUMNS", "LINES"):
+        env.pop(name, None)
     child = subprocess.Popen(
         [sys.executable, *(["-c", _AS_CONTROLLING_TERMINAL] if controlling else []), *map(str, args)],
         stdin=end,
         stdout=end,
         stderr=end,
-        env=environment({"TERM": "xterm", "INPUTRC": os.devnull}),
+        env=env,
         start_new_session=True,
     )
     os.close(end)
