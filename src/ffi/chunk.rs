@@ -8,14 +8,17 @@
 //! - What [`Chunk::take_unread`] has given is not given again.
 
 use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
+use super::append::copy_few;
 use super::sync::{Accesses, AtomicUsize, Ordering};
 
 /// Shared storage of one batch of events.
 #[derive(Debug)]
 pub struct Chunk {
-    bytes: Box<[UnsafeCell<u8>]>,
+    /// Not written before it is needed: clearing it would touch all of it twice.
+    bytes: Box<[UnsafeCell<MaybeUninit<u8>>]>,
     accesses: Accesses,
     published: AtomicUsize,
     /// How far it has been read.
@@ -29,7 +32,8 @@ unsafe impl Sync for Chunk {}
 
 impl Chunk {
     fn with_capacity(capacity: usize, sequence: u64) -> Self {
-        let bytes = (0..capacity).map(|_| UnsafeCell::new(0)).collect();
+        // SAFETY: such bytes need not be anything.
+        let bytes = unsafe { Box::<[UnsafeCell<MaybeUninit<u8>>]>::new_uninit_slice(capacity).assume_init() };
         let (published, read) = (AtomicUsize::new(0), AtomicUsize::new(0));
         Self { bytes, accesses: Accesses::new(capacity), published, read, sequence }
     }
@@ -62,7 +66,7 @@ impl Chunk {
         let len = self.published.load(Ordering::Acquire);
         self.accesses.read(0..len);
         // SAFETY: `len <= bytes.len()`; bytes below `published` are initialised and not written while `self` is
-        // borrowed (module invariants); `UnsafeCell<u8>` has the layout of `u8`.
+        // borrowed (module invariants); both wrappers have the layout of `u8`.
         unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast::<u8>(), len) }
     }
 }
@@ -111,7 +115,7 @@ impl ChunkWriter {
         // `record` is a shared slice and cannot overlap unpublished bytes.
         unsafe {
             let target = UnsafeCell::raw_get(self.chunk.bytes.as_ptr().add(self.len));
-            std::ptr::copy_nonoverlapping(record.as_ptr(), target, record.len());
+            copy_few(record.as_ptr(), target.cast::<u8>(), record.len());
         }
         self.len = end;
         self.chunk.published.store(end, Ordering::Release);

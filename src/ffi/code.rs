@@ -7,12 +7,13 @@
 
 use std::ffi::{CStr, c_void};
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use super::layout;
 use super::object::Obj;
 use crate::errors::RecorderResult;
 use crate::runtime::code_entry::CodeEntry;
@@ -52,11 +53,53 @@ extern "C" fn release(entry: *mut c_void) {
 /// The GIL is held for `'a`, `code` is a live code object, and the entry is not replaced during `'a`.
 #[inline]
 pub unsafe fn get<'a>(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t) -> Option<&'a CodeEntry> {
-    let mut entry: *mut c_void = std::ptr::null_mut();
-    // SAFETY: caller's promise; a slot that was never written reads as null.
+    // SAFETY: caller's promise; where it is read in place, that was seen to be the same.
     unsafe {
-        ffi::PyUnstable_Code_GetExtra(code, slot, &raw mut entry);
+        let entry = if IN_PLACE.load(Ordering::Relaxed) == YES { in_place(code, slot) } else { asked(code, slot) };
         entry.cast::<CodeEntry>().as_ref()
+    }
+}
+
+/// Whether what the interpreter says of a slot was found where the layout has it: [`UNKNOWN`] until something was there.
+static IN_PLACE: AtomicU8 = AtomicU8::new(UNKNOWN);
+const UNKNOWN: u8 = 0;
+const YES: u8 = 1;
+const NO: u8 = 2;
+
+/// # Safety
+/// As for [`get`].
+unsafe fn asked(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t) -> *mut c_void {
+    let mut entry: *mut c_void = ptr::null_mut();
+    // SAFETY: caller's promise; a slot that was never written reads as null.
+    unsafe { ffi::PyUnstable_Code_GetExtra(code, slot, &raw mut entry) };
+    entry
+}
+
+/// The same, without a call.
+///
+/// # Safety
+/// As for [`get`], and the layout is trusted.
+#[inline(always)]
+unsafe fn in_place(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t) -> *mut c_void {
+    // SAFETY: a code object of that layout; as many pointers as it says are there.
+    unsafe {
+        let extras = code.byte_add(layout::CODE_EXTRA).cast::<*const layout::CodeExtras>().read();
+        if extras.is_null() || (*extras).size <= slot {
+            return ptr::null_mut();
+        }
+        (&raw const (*extras).all).cast::<*mut c_void>().offset(slot).read()
+    }
+}
+
+/// Finds out, by an entry that was written just now.
+///
+/// # Safety
+/// As for [`get`].
+unsafe fn compare(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t, written: *const CodeEntry) {
+    if IN_PLACE.load(Ordering::Relaxed) == UNKNOWN {
+        // SAFETY: caller's promise; read in place only where the layout is trusted.
+        let same = layout::trusted() && unsafe { ptr::eq(in_place(code, slot).cast(), written) };
+        IN_PLACE.store(if same { YES } else { NO }, Ordering::Relaxed);
     }
 }
 
@@ -72,6 +115,8 @@ pub unsafe fn set(code: *mut ffi::PyObject, slot: ffi::Py_ssize_t, entry: Arc<Co
             // Out of memory: without a slot the next event decides again.
             ffi::PyErr_Clear();
             drop(Arc::from_raw(raw));
+        } else {
+            compare(code, slot, raw);
         }
     }
 }

@@ -29,6 +29,16 @@ pub(super) struct InterpreterFrame {
     pub localsplus: [*mut PyObject; 0],
 }
 
+/// `co_extra` in `PyCodeObject`: null, or a pointer to [`CodeExtras`].
+pub(super) const CODE_EXTRA: usize = if cfg!(Py_3_13) { 192 } else { 184 };
+
+/// `_PyCodeObjectExtra`: so many pointers follow.
+#[repr(C)]
+pub(super) struct CodeExtras {
+    pub size: Py_ssize_t,
+    pub all: [*mut c_void; 0],
+}
+
 /// `owner` of the shim frames that CPython pushes on entry to the evaluation loop.
 pub(super) const OWNED_BY_C_STACK: c_char = 3;
 

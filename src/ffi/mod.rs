@@ -19,12 +19,15 @@
 //! | `signals`, `priority`, `clock`, `cpu`, `disk`, `termination`, `wake_signal`, `peer` | what is asked of the operating system |
 //! | `builtin`, `process_exit`, `quiet_fork` | what happens around `os._exit` and `os.fork` |
 //! | `chunk`, `sync` | a buffer written by one thread and read by another |
+//! | `append` | copying few bytes |
+//! | `latest` | the thread's own recorder, without a call |
 //! | `sequence_compressor` | zstd frames from matches found elsewhere |
 
 #![allow(unsafe_code)]
 
 use pyo3::prelude::*;
 
+pub mod append;
 pub mod arrow;
 mod builtin;
 pub mod c_types;
@@ -43,6 +46,7 @@ pub mod entries;
 pub mod frame;
 pub mod guards;
 pub mod joined;
+pub mod latest;
 pub mod layout;
 pub mod monitoring;
 pub mod numpy;

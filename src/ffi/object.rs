@@ -124,6 +124,18 @@ impl<'a> Obj<'a> {
         std::ptr::eq(self.ty().as_ptr(), &raw mut ffi::PyLong_Type)
     }
 
+    /// Whether this is a float, and of no subclass.
+    #[inline]
+    pub fn is_exact_float(self) -> bool {
+        std::ptr::eq(self.ty().as_ptr(), &raw mut ffi::PyFloat_Type)
+    }
+
+    /// Whether this is a dict, and of no subclass.
+    #[inline]
+    pub fn is_exact_dict(self) -> bool {
+        std::ptr::eq(self.ty().as_ptr(), &raw mut ffi::PyDict_Type)
+    }
+
     /// Whether this is code rather than data: a function, a module or a class.
     #[inline]
     pub fn is_code(self) -> bool {

@@ -46,7 +46,7 @@ pub const ENTRY: usize = 7;
 
 #[inline]
 fn line_number(object: Obj<'_>) -> u32 {
-    object.small_int().and_then(|line| u32::try_from(line).ok()).unwrap_or(0)
+    object.positive_digit().unwrap_or(0)
 }
 
 impl Callback {

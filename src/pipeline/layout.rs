@@ -40,6 +40,8 @@
 //! | `RAW` `ERROR` | type u32, len u32, UTF-8 |
 //! | `TYPED` | type u32, then a scalar value (`TRUE` … `BIGINT`) that is shown with that type |
 
+use crate::ffi::append::append;
+
 /// Record tags; see the table in the module docs.
 pub mod record {
     pub const SET: u8 = 0x01;
@@ -192,15 +194,15 @@ pub trait Put {
     }
     #[inline]
     fn put_u16(&mut self, n: u16) {
-        self.put_bytes(&n.to_le_bytes());
+        self.put_array(n.to_le_bytes());
     }
     #[inline]
     fn put_u32(&mut self, n: u32) {
-        self.put_bytes(&n.to_le_bytes());
+        self.put_array(n.to_le_bytes());
     }
     #[inline]
     fn put_u64(&mut self, n: u64) {
-        self.put_bytes(&n.to_le_bytes());
+        self.put_array(n.to_le_bytes());
     }
     /// A u32 length and the text; the caller bounds the length far below 4 GiB.
     #[inline]
@@ -218,15 +220,16 @@ pub trait Put {
     }
     #[inline]
     fn put_str(&mut self, text: &str) {
-        self.put_u8(value::STR);
-        self.put_text(text);
+        let n = (text.len() as u32).to_le_bytes();
+        self.put_array([value::STR, n[0], n[1], n[2], n[3]]);
+        self.put_bytes(text.as_bytes());
     }
     /// `RAW` or `ERROR` (the tag) with a type and a text.
     #[inline]
     fn put_typed_text(&mut self, tag: u8, type_ref: u32, text: &str) {
-        self.put_u8(tag);
-        self.put_u32(type_ref);
-        self.put_text(text);
+        let (ty, n) = (type_ref.to_le_bytes(), (text.len() as u32).to_le_bytes());
+        self.put_array([tag, ty[0], ty[1], ty[2], ty[3], n[0], n[1], n[2], n[3]]);
+        self.put_bytes(text.as_bytes());
     }
     /// Head of a `SEQ`, `TUPLE` or `STRUCT` (the tag); `count` values follow.
     #[inline]
@@ -237,6 +240,10 @@ pub trait Put {
 }
 
 impl Put for Vec<u8> {
+    #[inline(always)]
+    fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
+        append(self, bytes);
+    }
     #[inline]
     fn put_u8(&mut self, n: u8) {
         self.push(n);

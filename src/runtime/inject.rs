@@ -53,9 +53,11 @@ impl Injection {
     /// Fails if this stage is the injected one.
     #[inline]
     pub fn check(self, stage: Stage) -> Result<(), Box<RecorderError>> {
-        if !self.is(stage) {
-            return Ok(());
-        }
+        if self.is(stage) { Err(Self::failure(stage)) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn failure(stage: Stage) -> Box<RecorderError> {
         let name = match stage {
             Stage::PyStart => "py-start",
             Stage::Line => "line",
@@ -66,10 +68,10 @@ impl Injection {
             Stage::PassedOver => "passed-over",
             Stage::Impatience => "impatience",
         };
-        Err(Box::new(match stage {
+        Box::new(match stage {
             Stage::TargetArgs => crate::target!(TraceIncomplete, "test-injected failure at {name}"),
             _ => crate::bug!(TraceIncomplete, "test-injected failure at {name}"),
-        }))
+        })
     }
 }
 

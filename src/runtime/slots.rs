@@ -90,7 +90,7 @@ impl SlotCache {
             return object.is_exact_int() && object.small_int() == Some(self.scalar as i64);
         }
         if self.state == tag::FLOAT {
-            return object.common_kind() == Some(Kind::Float) && object.float_value().to_bits() == self.scalar;
+            return object.is_exact_float() && object.float_value().to_bits() == self.scalar;
         }
         self.has_other(object, snapshotter)
     }
@@ -164,11 +164,24 @@ impl SlotCache {
         if is_known {
             return;
         }
-        let (slot, bits) = (slot.to_le_bytes(), bits.to_le_bytes());
-        let mut record = [0; 12];
-        record[..4].copy_from_slice(&[record::SET, slot[0], slot[1], tag]);
-        record[4..].copy_from_slice(&bits);
-        out.put_array(record);
+        let slot = slot.to_le_bytes();
+        let b = bits.to_le_bytes();
+        out.put_array([record::SET, slot[0], slot[1], tag, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+    }
+
+    /// [`Self::set`] for an exact number of 64 bits at most; false, and nothing done, for anything else.
+    #[inline(always)]
+    pub fn set_number(&mut self, slot: u16, object: Obj<'_>, out: &mut Vec<u8>) -> bool {
+        let (tag, bits) = if object.is_exact_int() {
+            let Some(n) = object.small_int() else { return false };
+            (tag::INT, n as u64)
+        } else if object.is_exact_float() {
+            (tag::FLOAT, object.float_value().to_bits())
+        } else {
+            return false;
+        };
+        self.scalar(slot, tag, bits, object, out);
+        true
     }
 
     #[inline]
@@ -237,8 +250,8 @@ const HEAD: usize = 3;
 
 #[inline]
 fn head(slot: u16, out: &mut Vec<u8>) {
-    out.put_u8(record::SET);
-    out.put_u16(slot);
+    let slot = slot.to_le_bytes();
+    out.put_array([record::SET, slot[0], slot[1]]);
 }
 
 /// Sends one variable as the filter says; returns true if a value was hidden or dropped by this call.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use crate::errors::RecorderError;
 use crate::ffi;
 use crate::ffi::frame::Frame;
+use crate::ffi::latest::{Home, Latest};
 use crate::ffi::object::Obj;
 use crate::monitoring::CodeObjectWrapper;
 use crate::pipeline::layout::{LossCause, Put, record, value as tag};
@@ -38,8 +39,13 @@ mod pause;
 mod samples;
 mod stacks;
 
+/// A thread's recorder, once it has one.
+type Own = RefCell<Option<Box<ThreadRecorder>>>;
+
+static LATEST: Latest<Own> = Latest::nobodys();
+
 thread_local! {
-    static RECORDER: RefCell<Option<Box<ThreadRecorder>>> = const { RefCell::new(None) };
+    static RECORDER: Home<Own> = const { Home::new(&LATEST, RefCell::new(None)) };
 }
 
 /// How long one wait for room in the queue lasts before the state of the pipeline is looked at again.
@@ -107,28 +113,34 @@ pub struct ThreadRecorder {
 /// Does nothing if the thread is inside its recorder already: then the event comes from our own doing.
 #[inline]
 pub fn with_recorder<T>(shared: &Arc<Shared>, work: impl FnOnce(&mut ThreadRecorder) -> T) -> Option<T> {
-    RECORDER.with(|cell| {
+    let worked = LATEST.with(&RECORDER, |cell| {
         let mut guard = cell.try_borrow_mut().ok()?;
         let recorder = match &mut *guard {
             Some(recorder) if recorder.shared.generation == shared.generation => recorder,
-            other => other.insert(Box::new(ThreadRecorder::new(shared))),
+            other => ThreadRecorder::begin(other, shared),
         };
         Some(work(recorder))
-    })
+    });
+    worked.flatten()
 }
 
 /// Lets go of the calling thread's recorder, so that its stream is closed.
 pub fn release_recorder() {
-    let recorder = RECORDER.with(|cell| cell.try_borrow_mut().ok().and_then(|mut guard| guard.take()));
+    let recorder = RECORDER.with(|home| home.try_borrow_mut().ok().and_then(|mut guard| guard.take()));
     drop(recorder);
 }
 
 /// In a forked child: forgets the parent's recorder without touching anything it shares with the parent's threads.
 pub fn forget_recorder() {
-    std::mem::forget(RECORDER.with(|cell| cell.try_borrow_mut().ok().and_then(|mut guard| guard.take())));
+    std::mem::forget(RECORDER.with(|home| home.try_borrow_mut().ok().and_then(|mut guard| guard.take())));
 }
 
 impl ThreadRecorder {
+    #[cold]
+    fn begin<'a>(own: &'a mut Option<Box<Self>>, shared: &Arc<Shared>) -> &'a mut Box<Self> {
+        own.insert(Box::new(Self::new(shared)))
+    }
+
     fn new(shared: &Arc<Shared>) -> Self {
         let native_id = ffi::python_types::native_thread_id();
         let name = ffi::python_types::current_thread_name().unwrap_or_else(|| format!("thread-{native_id}"));
@@ -237,11 +249,13 @@ impl ThreadRecorder {
         match entry {
             Entry::Call => {
                 self.shared.injection.check(crate::runtime::inject::Stage::TargetArgs)?;
-                self.out.put_u8(record::CALL);
-                self.out.put_u32(code.id);
+                let id = code.id.to_le_bytes();
+                self.out.put_array([record::CALL, id[0], id[1], id[2], id[3]]);
                 for parameter in &code.parameters {
                     let index = usize::from(parameter.slot);
-                    self.update_fixed(frame, code, base, index, (parameter.action, ValueKind::Argument));
+                    if !self.send_number(frame, base, index, parameter.action) {
+                        self.update_fixed(frame, code, base, index, (parameter.action, ValueKind::Argument));
+                    }
                     if parameter.differs {
                         self.slots[base + index].invalidate();
                     }
@@ -269,7 +283,21 @@ impl ThreadRecorder {
         if slot.in_cell && found.is_cell() { found.cell_content() } else { Some(found) }
     }
 
-    #[inline]
+    /// The most common case of [`Self::update_fixed`], in place: a number that is shown.
+    #[inline(always)]
+    fn send_number(&mut self, frame: Frame<'_>, base: usize, index: usize, action: ValueAction) -> bool {
+        // What is in a cell is no number, for that is the cell.
+        if let Frame::Fast(fast) = frame
+            && action == ValueAction::Allow
+            && let Some(object) = fast.slot(index)
+            && let Some(cache) = self.slots.get_mut(base + index)
+        {
+            return cache.set_number(index as u16, object, &mut self.out);
+        }
+        false
+    }
+
+    #[inline(never)]
     fn update_fixed(
         &mut self,
         frame: Frame<'_>,
@@ -298,14 +326,12 @@ impl ThreadRecorder {
     pub fn step(&mut self, frame: Frame<'_>, code: &TracedCode, line: u32) -> Result<(), Box<RecorderError>> {
         self.before_event();
         if !self.bring_to_top(frame) {
-            self.join_running_callers(frame)?;
-            self.push_frame(frame, code, &Entry::Call)?;
-            self.forget_counted(code);
+            self.enter_late(frame, code)?;
         }
         self.snapshotter.begin_step(self.out.len());
         let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
         self.update_fixed_slots(frame, code, base, line)?;
-        if !code.globals.is_empty() {
+        if !code.globals.is_empty() && !self.globals_are_known(frame) {
             self.update_globals(frame, code, base);
         }
         if code.namespace != Namespace::None {
@@ -314,6 +340,15 @@ impl ThreadRecorder {
         let line = line.to_le_bytes();
         self.out.put_array([record::STEP, line[0], line[1], line[2], line[3]]);
         self.publish();
+        Ok(())
+    }
+
+    /// A frame that ran already when recording began.
+    #[cold]
+    fn enter_late(&mut self, frame: Frame<'_>, code: &TracedCode) -> Result<(), Box<RecorderError>> {
+        self.join_running_callers(frame)?;
+        self.push_frame(frame, code, &Entry::Call)?;
+        self.forget_counted(code);
         Ok(())
     }
 

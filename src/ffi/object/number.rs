@@ -62,6 +62,16 @@ impl Obj<'_> {
         }
     }
 
+    /// The value of an int above 0 and below 2³⁰; call it for `Kind::Int` only.
+    #[inline]
+    pub fn positive_digit(self) -> Option<u32> {
+        // SAFETY: as in `int_value`. One digit, and the two lowest bits as above.
+        unsafe {
+            let long = self.as_ptr().cast::<LongObject>();
+            ((*long).tag == 1 << 3).then(|| (*long).digits[0])
+        }
+    }
+
     /// Number of bits of the magnitude, rounded up to whole digits of CPython; call it for `Kind::Int` only.
     #[inline]
     pub fn int_bits(self) -> usize {

@@ -20,6 +20,18 @@ pub(super) const FRESH: u64 = 0;
 pub(super) const UNSETTLED: u64 = u64::MAX;
 
 impl ThreadRecorder {
+    /// Whether there is nothing to look at, as far as a glance tells.
+    #[inline(always)]
+    pub(super) fn globals_are_known(&self, frame: Frame<'_>) -> bool {
+        match (frame.globals(), self.stack.last()) {
+            (Some(globals), Some(top)) if globals.is_exact_dict() => {
+                globals.dict_version().is_some_and(|version| version == top.globals && version != UNSETTLED)
+            }
+            _ => false,
+        }
+    }
+
+    #[inline(never)]
     pub(super) fn update_globals(&mut self, frame: Frame<'_>, code: &TracedCode, base: usize) {
         let Some(globals) = frame.globals() else { return };
         if globals.kind().0 != Kind::Dict {
@@ -79,6 +91,7 @@ impl ThreadRecorder {
         }
     }
 
+    #[inline(never)]
     pub(super) fn update_namespace(&mut self, frame: Frame<'_>, code: &TracedCode) {
         let (namespace, shown) = match code.namespace {
             Namespace::None => return,

@@ -78,7 +78,7 @@ impl ThreadRecorder {
                 Some(cache) => cache.has(fast.slot(index), &mut self.snapshotter),
                 None => false,
             };
-            if !known {
+            if !known && !self.send_number(Frame::Fast(fast), base, index, code.fixed[index].action) {
                 self.update_fixed(Frame::Fast(fast), code, base, index, (code.fixed[index].action, ValueKind::Local));
             }
             if !self.slots.get(base + index).is_some_and(SlotCache::is_settled) {
@@ -114,6 +114,7 @@ impl ThreadRecorder {
     }
 
     /// Looks at all of them.
+    #[inline(never)]
     fn update_all_fixed(&mut self, frame: Frame<'_>, code: &TracedCode, base: usize) {
         let count = code.fixed.len();
         let mut index = 0;

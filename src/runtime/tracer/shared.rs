@@ -108,6 +108,7 @@ impl SessionState {
         self.halted.fetch_or(halt::ENDED, Ordering::Relaxed);
     }
     /// The session has ended, of itself or by a failure.
+    #[inline]
     pub fn has_ended(&self) -> bool {
         self.halted.load(Ordering::Relaxed) & halt::ENDED != 0
     }

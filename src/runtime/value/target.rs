@@ -45,7 +45,7 @@ impl<'a> Guarded<'a> {
 impl Put for Guarded<'_> {
     #[inline]
     fn put_array<const N: usize>(&mut self, bytes: [u8; N]) {
-        self.out.extend_from_slice(&bytes);
+        self.out.put_array(bytes);
     }
     #[inline]
     fn put_u8(&mut self, n: u8) {

@@ -36,5 +36,7 @@ pub mod sync {
     }
 }
 
+#[path = "../../../src/ffi/append.rs"]
+pub mod append;
 #[path = "../../../src/ffi/chunk.rs"]
 pub mod chunk;
