@@ -9,6 +9,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -24,6 +25,8 @@ from support.running import environment
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
+
+resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 SEED = int(os.environ.get("CODETRACER_CRASH_SEED", "1"))
 KILLS = 35
@@ -201,6 +204,33 @@ def test_a_killed_recording_is_a_prefix_of_the_undisturbed_one(
             print(f"seed {seed}, files in {out}")
             raise
     assert kept > 0 or format == "json", "no kill hit a recording"
+
+
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGTERM])
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_recording_whose_process_ends_by_any_signal_is_a_prefix_of_the_undisturbed_one(
+    name: str, number: signal.Signals, record: Record, write: Write, tmp_path: Path
+) -> None:
+    program = write(PROGRAMS[name])
+    policy = POLICIES.get(name, POLICY)
+    began = time.monotonic()
+    whole = record(program, env={"CODETRACER_POLICY": policy})
+    length = time.monotonic() - began
+    undisturbed = {key: lines(path) for key, path in traces(whole.directory).items()}
+    for end in range(3):
+        seed = f"{SEED}/{name}/{number.name}/{end}"
+        out = tmp_path / f"ended-{end}"
+        process = start(program, out, policy, "binary")
+        wait_until_begun(process, out)
+        time.sleep(random.Random(seed).uniform(0.0, 0.5) * length)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=60)
+        try:
+            assert process.returncode in (0, -number), said
+            check(name, out, undisturbed)
+        except BaseException:
+            print(f"seed {seed}, files in {out}")
+            raise
 
 
 def check(name: str, out: Path, undisturbed: dict[str, list[str]]) -> int:

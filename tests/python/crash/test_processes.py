@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from codetracer_python_recorder.codetracer_python_recorder import verify_trace
 from support.reading import Trace
 from support.recording import Recording
 from support.running import Outcome
@@ -22,8 +23,6 @@ def children(directory: Path) -> list[Path]:
 
 
 def problems(directory: Path) -> list[str]:
-    from codetracer_python_recorder.codetracer_python_recorder import verify_trace
-
     return [problem for path in (directory, *children(directory)) for problem in verify_trace(str(path))]
 
 
@@ -111,6 +110,37 @@ def test_the_exit_function_is_the_interpreters_own(write: Write, run: Run, tmp_p
     assert trace.main.returns_of("work") == [["Int", "0x7"]]
     assert trace.metadata["process_exit_status"] == {"code": 5, "label": None}
     assert problems(tmp_path / "second") == []
+
+
+def test_other_programs_that_are_started_leave_the_parents_trace_whole(record: Record, write: Write) -> None:
+    program = write(
+        """
+        import os, subprocess, sys
+
+        def work(n):
+            for i in range(n):
+                x = i
+
+        def start():
+            work(100)
+            # By vfork, by posix_spawn, by fork and exec, and by a shell.
+            subprocess.run([sys.executable, "-c", "print('one', flush=True)"], check=True)
+            os.waitpid(os.posix_spawn("/bin/echo", ["echo", "two"], os.environ), 0)
+            subprocess.run(["/bin/echo", "three"], check=True, preexec_fn=lambda: None)
+            os.system("echo four")
+            work(100)
+
+        print("zero", flush=True)
+        start()
+        """
+    )
+    recorded = record(program, timeout=60)
+    assert (recorded.stdout.split(), recorded.status) == (["zero", "one", "two", "three", "four"], 0), recorded.stderr
+    assert len([step for step in recorded.trace.main.steps if "x" in step.locals]) == 2 * 199
+    assert verify_trace(str(recorded.directory)) == []
+    # Only who runs Python code between fork and exec has begun a recording, which that ended.
+    (child,) = children(recorded.directory)
+    assert json.loads((child / "recording.json").read_text())["state"] == "recording"
 
 
 POOLS = {
