@@ -14,21 +14,13 @@ from support.sdists import Sdist
 
 Record = Callable[..., Recording]
 
+TOOLZ = Sdist("toolz", "1.2.0", "9667a038e9d6ecba37995e26cb2f59ec6420b6ad8dd9677de59db9b956b08490")
+CLICK = Sdist("click", "8.5.1", "9bbfada76703fd1d784b83eea012e3e8c6a001a876543ef104fa56aaaeb072b4")
 SUITES = [
-    pytest.param(
-        Sdist("toolz", "1.2.0", "9667a038e9d6ecba37995e26cb2f59ec6420b6ad8dd9677de59db9b956b08490"),
-        ".",
-        ["toolz", "tlz"],
-        180,
-        id="toolz",
-    ),
-    pytest.param(
-        Sdist("click", "8.5.1", "9bbfada76703fd1d784b83eea012e3e8c6a001a876543ef104fa56aaaeb072b4"),
-        "src",
-        [f"tests/test_{name}.py" for name in ("commands", "context")],
-        130,
-        id="click",
-    ),
+    pytest.param(TOOLZ, ".", ["toolz", "tlz"], "", 180, id="toolz"),
+    pytest.param(CLICK, "src", ["tests/test_commands.py", "tests/test_context.py"], "", 130, id="click-lines"),
+    # All of it, without lines: to check a trace of them takes a minute.
+    pytest.param(CLICK, "src", ["tests"], "calls", 2400, id="click-calls"),
 ]
 PLUGINS = ["cacheprovider", "xdist", "hypothesispytest", "asyncio", "timeout"]
 QUIET = ["-q", *(word for plugin in PLUGINS for word in ("-p", f"no:{plugin}"))]
@@ -43,16 +35,18 @@ def outcomes(report: Path) -> dict[str, str]:
     return found
 
 
-@pytest.mark.timeout(600)  # seconds on a machine that is idle
-@pytest.mark.parametrize(("sdist", "sources", "tests", "at_least"), SUITES)
+@pytest.mark.timeout(900)  # less than a minute on a machine that is idle
+@pytest.mark.parametrize(("sdist", "sources", "tests", "policy", "at_least"), SUITES)
 def test_a_known_suite_has_its_outcomes_and_a_sound_trace(
-    sdist: Sdist, sources: str, tests: Sequence[str], at_least: int, record: Record, tmp_path: Path
+    sdist: Sdist, sources: str, tests: Sequence[str], policy: str, at_least: int, record: Record, tmp_path: Path
 ) -> None:
     root = sdist.unpack(tmp_path)
-    env = {"PYTHONPATH": str(root / sources)}
-    plain = python(["-m", "pytest", *QUIET, "--junit-xml", tmp_path / "plain.xml", *tests], cwd=root, env=env)
+    env = {"PYTHONPATH": str(root / sources), "CODETRACER_POLICY": policy}
+    words = ["-m", "pytest", *QUIET, "--junit-xml", tmp_path / "plain.xml", *tests]
+    plain = python(words, cwd=root, env=env, timeout=400)
     assert plain.status == 0, plain.stdout
-    recorded = record(["--pytest"], *QUIET, "--junit-xml", str(tmp_path / "recorded.xml"), *tests, cwd=root, env=env)
+    words = [*QUIET, "--junit-xml", str(tmp_path / "recorded.xml"), *tests]
+    recorded = record(["--pytest"], *words, cwd=root, env=env, timeout=400)
     assert (recorded.status, recorded.stderr) == (0, plain.stderr), recorded.stdout
     expected = outcomes(tmp_path / "plain.xml")
     assert outcomes(tmp_path / "recorded.xml") == expected
