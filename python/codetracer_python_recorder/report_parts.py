@@ -157,7 +157,9 @@ def losses(directory: Path, metadata: Metadata, traces: Sequence[Summary]) -> st
     for stream in metadata.get("streams") or []:
         counts = stream.get("counts") if isinstance(stream, dict) else None
         if isinstance(counts, dict):
-            rows.append((str(stream.get("name")), counts.get("lost", 0), counts.get("gaps", 0)))
+            directory_name = Path(str(stream.get("directory"))).name
+            thread = f"thread {directory_name}" if directory_name else "main"
+            rows.append((thread, counts.get("lost", 0), counts.get("gaps", 0)))
     if rows:
         cells = "".join(
             f'<tr><td>{escape(name)}</td><td class="n">{lost}</td><td class="n">{gaps}</td></tr>'

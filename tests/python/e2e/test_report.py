@@ -79,6 +79,8 @@ def test_a_browser_shows_the_page_with_everything_on_it(page: Path, tmp_path: Pa
     assert re.search(r'<td class="n">14</td><td>    return n if n &lt; 2', section(document, "source"))
     assert "<b>bold</b> output" in text_of(section(document, "output"))
     assert "complete and readable" in text_of(section(document, "losses"))
+    threads = [re.findall(r"<td>(main|thread [^<]*)<", section(document, name)) for name in ("overview", "losses")]
+    assert threads[0] == threads[1] and threads[0][0] == "main" and len(threads[0]) == 2
     assert "value redactions argument" in text_of(section(document, "losses"))
     assert "<inline:builtin-default>" in text_of(section(document, "filters"))
     assert "on_recorder_error" in text_of(section(document, "policy"))
