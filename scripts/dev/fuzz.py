@@ -84,9 +84,11 @@ def seeds_of_traces(directory: Path) -> list[bytes]:
     """What `support::directory` in the targets makes trace directories of, its first byte says which kind."""
     interpreter = primary()
     extension.ensure(interpreter)
+    program = directory / "program.py"
+    program.write_text(PROGRAM)
     for name in ("binary", "json"):
         command: list[str | Path] = [interpreter.python, "-m", "codetracer_python_recorder", "--format", name]
-        run([*command, "-o", directory / name, "-c", PROGRAM], stdout=subprocess.DEVNULL)
+        run([*command, "-o", directory / name, program], stdout=subprocess.DEVNULL)
     trace = directory / "json"
     events = b"".join(map(cbor, json.loads((trace / "trace.json").read_text())))
     return [

@@ -10,6 +10,7 @@
 //!
 //! Invariants:
 //! - One message at a time, each answered; a message that the state has no use for is answered as well.
+//! - After a failure what was handed over and is in no file is counted before the final files are written.
 //! - The final files are written after the workers have ended, or been given up at the deadline.
 //! - `Abandon` is the last message: the actor ends with it.
 

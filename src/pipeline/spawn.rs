@@ -24,7 +24,7 @@
 //! | `frames` | 36 | the segments in flight and a few marks |
 //! | `dumps` | 4 | dumps that wait while one is written: each keeps a ring of memory alive |
 //! | `nudges` | 1 | output waits for more: one notice until the encoder has looked |
-//! | `opened` | ∞ | one small entry per new thread, taken at once |
+//! | `opened` | ∞ | one small entry per new thread, taken at once; after a failure by `ct-lifecycle`, for the count of losses |
 //! | `control` | ∞ | orders to the encoder, one per caller that waits |
 //! | `mailbox` | ∞ | requests, one per caller that waits, and at most one notice of a failure |
 //!

@@ -4,12 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use runtime_tracing::TraceLowLevelEvent as Event;
+use runtime_tracing::{FullValueRecord, TraceLowLevelEvent as Event, ValueRecord};
 use serde_json::Map;
 
 use super::support::{Counter, config, events, eventually, json, lines, spawn, spawn_on};
 use crate::errors::{ErrorCode, ErrorKind};
 use crate::pipeline::layout::LossCause;
+use crate::pipeline::limits::{Limits, OnReached};
 use crate::pipeline::model::{Exit, TraceFormat};
 use crate::pipeline::{Pipeline, PipelineConfig, Pushed};
 use crate::storage::{FaultPlan, FaultyStorage};
@@ -98,6 +99,37 @@ fn what_each_thread_handed_over_and_is_in_no_file_is_counted_for_it_once() {
         assert_eq!(metadata["streams"][id]["losses"]["recording_failed"], pushed[id] - of_it, "thread {id}");
     }
     assert_eq!(metadata["losses"]["recording_failed"], pushed.iter().sum::<u64>() - kept);
+}
+
+#[test]
+fn what_is_lost_while_parts_change_is_counted_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let limits = Limits { max_steps: 700, on_reached: OnReached::Rotate, ..Limits::default() };
+    let config = PipelineConfig { limits, ..config(dir.path(), TraceFormat::Binary) };
+    let plan = FaultPlan { fail_write: Some(12), ..FaultPlan::default() };
+    let pipeline = spawn_on(config, Arc::new(FaultyStorage::new(plan)));
+    let mut counter = Counter::start(&pipeline, "MainThread");
+    let mut queue_full = 0;
+    eventually("the recording fails", || {
+        counter.steps(200);
+        counter.producer.lose(LossCause::QueueFull);
+        queue_full += 1;
+        pipeline.has_failed()
+    });
+    let pushed = u64::from(counter.line);
+    drop(counter);
+    pipeline.stop(Exit::Code(0), Map::new()).unwrap_err();
+    let parts: Vec<_> = std::fs::read_dir(dir.path().join("parts")).unwrap().map(|part| part.unwrap().path()).collect();
+    let files = parts.iter().map(|part| part.join("trace.bin")).chain([dir.path().join("trace.bin")]);
+    let shown = files.filter(|file| file.exists()).flat_map(|file| events(&file)).filter_map(|event| match event {
+        Event::Value(FullValueRecord { value: ValueRecord::Int { i, .. }, .. }) => Some(i as u64),
+        _ => None,
+    });
+    let kept = shown.max().unwrap();
+    let losses = pipeline.stats().losses;
+    assert!(parts.len() > 1, "{} parts", parts.len());
+    assert_eq!(kept + losses.of(LossCause::RecordingFailed), pushed);
+    assert_eq!(losses.of(LossCause::QueueFull), queue_full);
 }
 
 #[test]
