@@ -169,17 +169,10 @@ impl SlotCache {
         out.put_array([record::SET, slot[0], slot[1], tag, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
     }
 
-    /// [`Self::set`] for an exact number of 64 bits at most; false, and nothing done, for anything else.
+    /// [`Self::set`] for a [`number`]; false, and nothing done, for anything else.
     #[inline(always)]
     pub fn set_number(&mut self, slot: u16, object: Obj<'_>, out: &mut Vec<u8>) -> bool {
-        let (tag, bits) = if object.is_exact_int() {
-            let Some(n) = object.small_int() else { return false };
-            (tag::INT, n as u64)
-        } else if object.is_exact_float() {
-            (tag::FLOAT, object.float_value().to_bits())
-        } else {
-            return false;
-        };
+        let Some((tag, bits)) = number(object) else { return false };
         self.scalar(slot, tag, bits, object, out);
         true
     }
@@ -237,6 +230,18 @@ impl SlotCache {
         self.now(SNAPSHOT, NO_ADDRESS);
         self.bytes.clear();
         self.bytes.extend_from_slice(snapshot);
+    }
+}
+
+/// Tag and bits of an exact int of 60 bits at most, or float.
+#[inline(always)]
+pub fn number(object: Obj<'_>) -> Option<(u8, u64)> {
+    if object.is_exact_int() {
+        Some((tag::INT, object.small_int()? as u64))
+    } else if object.is_exact_float() {
+        Some((tag::FLOAT, object.float_value().to_bits()))
+    } else {
+        None
     }
 }
 

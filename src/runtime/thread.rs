@@ -25,7 +25,7 @@ use crate::runtime::code_entry::{Namespace, TracedCode};
 use crate::runtime::io_capture::chunk::OpenChunk;
 use crate::runtime::namespace::NamespaceView;
 use crate::runtime::overhead::Timer;
-use crate::runtime::slots::{SlotCache, update};
+use crate::runtime::slots::{SlotCache, number};
 use crate::runtime::tracer::filtering::{self, NameDecisions};
 use crate::runtime::tracer::io::LineCache;
 use crate::runtime::tracer::shared::Shared;
@@ -61,7 +61,7 @@ struct ShadowFrame {
     count: usize,
     activates: bool,
     /// What is known of the globals that are shown with it; see `globals`.
-    globals: u64,
+    globals: globals::Known,
     /// Which of its slots are looked at.
     look: look::Look,
     namespace: Option<Box<NamespaceView>>,
@@ -241,7 +241,7 @@ impl ThreadRecorder {
             base,
             count,
             activates: code.activates,
-            globals: globals::FRESH,
+            globals: globals::Known::FRESH,
             look: look::Look::around(),
             namespace,
         });
@@ -275,53 +275,6 @@ impl ThreadRecorder {
         Ok(())
     }
 
-    /// The value in a fast slot, its cell opened.
-    #[inline]
-    fn fixed_value<'f>(frame: Frame<'f>, code: &TracedCode, index: usize) -> Option<Obj<'f>> {
-        let slot = &code.fixed[index];
-        let found = frame.slot(index, slot.name)?;
-        if slot.in_cell && found.is_cell() { found.cell_content() } else { Some(found) }
-    }
-
-    /// The most common case of [`Self::update_fixed`], in place: a number that is shown.
-    #[inline(always)]
-    fn send_number(&mut self, frame: Frame<'_>, base: usize, index: usize, action: ValueAction) -> bool {
-        // What is in a cell is no number, for that is the cell.
-        if let Frame::Fast(fast) = frame
-            && action == ValueAction::Allow
-            && let Some(object) = fast.slot(index)
-            && let Some(cache) = self.slots.get_mut(base + index)
-        {
-            return cache.set_number(index as u16, object, &mut self.out);
-        }
-        false
-    }
-
-    #[inline(never)]
-    fn update_fixed(
-        &mut self,
-        frame: Frame<'_>,
-        code: &TracedCode,
-        base: usize,
-        index: usize,
-        how: (ValueAction, ValueKind),
-    ) {
-        let (action, kind) = how;
-        let value = Self::fixed_value(frame, code, index);
-        let hidden = update(
-            &mut self.slots[base + index],
-            index as u16,
-            value,
-            action,
-            &mut self.snapshotter,
-            &mut self.decisions.of(code),
-            &mut self.out,
-        );
-        if hidden {
-            self.shared.stats.count(action, kind);
-        }
-    }
-
     /// A line is about to run. `late` frames (already running when recording began) are entered first.
     pub fn step(&mut self, frame: Frame<'_>, code: &TracedCode, line: u32) -> Result<(), Box<RecorderError>> {
         self.before_event();
@@ -331,7 +284,7 @@ impl ThreadRecorder {
         self.snapshotter.begin_step(self.out.len());
         let Some(base) = self.stack.last().map(|top| top.base) else { return Ok(()) };
         self.update_fixed_slots(frame, code, base, line)?;
-        if !code.globals.is_empty() && !self.globals_are_known(frame) {
+        if !code.globals.is_empty() && !self.globals_are_known(frame, code) {
             self.update_globals(frame, code, base);
         }
         if code.namespace != Namespace::None {
@@ -361,8 +314,18 @@ impl ThreadRecorder {
             return;
         }
         self.snapshotter.begin_step(self.out.len());
-        self.out.put_u8(record::RETURN);
         let recorded = if raised { self.shared.record_exceptions } else { self.shared.record_returns };
+        if recorded
+            && code.return_action == ValueAction::Allow
+            && let Some((tag, bits)) = number(value)
+        {
+            let b = bits.to_le_bytes();
+            self.out.put_array([record::RETURN, tag, b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+            self.pop();
+            self.publish();
+            return;
+        }
+        self.out.put_u8(record::RETURN);
         match code.return_action {
             _ if !recorded => self.out.put_u8(tag::NONE),
             ValueAction::Allow => self.snapshotter.write_quickly(value, &mut self.decisions.of(code), &mut self.out),
@@ -491,7 +454,7 @@ impl ThreadRecorder {
         }
         self.look_around();
         for frame in &mut self.stack {
-            frame.globals = globals::UNSETTLED;
+            frame.globals = globals::Known::NOTHING;
             if let Some(view) = &mut frame.namespace {
                 view.invalidate();
             }

@@ -7,11 +7,12 @@
 use super::ThreadRecorder;
 use crate::errors::RecorderError;
 use crate::ffi::frame::{FastFrame, Frame};
+use crate::ffi::object::Obj;
 use crate::runtime::code_entry::TracedCode;
 use crate::runtime::inject::Stage;
-use crate::runtime::slots::SlotCache;
+use crate::runtime::slots::{SlotCache, update};
 use crate::runtime::stores::{self, Slots, Stores};
-use crate::trace_filter::ValueKind;
+use crate::trace_filter::{ValueAction, ValueKind};
 
 /// What is to be looked at at the next line of a frame, besides what the line before can have bound.
 #[derive(Debug)]
@@ -31,6 +32,53 @@ impl Look {
 }
 
 impl ThreadRecorder {
+    /// The value in a fast slot, its cell opened.
+    #[inline]
+    fn fixed_value<'f>(frame: Frame<'f>, code: &TracedCode, index: usize) -> Option<Obj<'f>> {
+        let slot = &code.fixed[index];
+        let found = frame.slot(index, slot.name)?;
+        if slot.in_cell && found.is_cell() { found.cell_content() } else { Some(found) }
+    }
+
+    /// The most common case of [`Self::update_fixed`], in place: a number that is shown.
+    #[inline(always)]
+    pub(super) fn send_number(&mut self, frame: Frame<'_>, base: usize, index: usize, action: ValueAction) -> bool {
+        // What is in a cell is no number, for that is the cell.
+        if let Frame::Fast(fast) = frame
+            && action == ValueAction::Allow
+            && let Some(object) = fast.slot(index)
+            && let Some(cache) = self.slots.get_mut(base + index)
+        {
+            return cache.set_number(index as u16, object, &mut self.out);
+        }
+        false
+    }
+
+    #[inline(never)]
+    pub(super) fn update_fixed(
+        &mut self,
+        frame: Frame<'_>,
+        code: &TracedCode,
+        base: usize,
+        index: usize,
+        how: (ValueAction, ValueKind),
+    ) {
+        let (action, kind) = how;
+        let value = Self::fixed_value(frame, code, index);
+        let hidden = update(
+            &mut self.slots[base + index],
+            index as u16,
+            value,
+            action,
+            &mut self.snapshotter,
+            &mut self.decisions.of(code),
+            &mut self.out,
+        );
+        if hidden {
+            self.shared.stats.count(action, kind);
+        }
+    }
+
     /// Sends the fast slots that changed.
     #[inline]
     pub(super) fn update_fixed_slots(

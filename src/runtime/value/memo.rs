@@ -56,7 +56,8 @@ impl Entry {
 /// One thread's memo.
 #[derive(Debug, Default)]
 pub struct Memo {
-    entries: Vec<Entry>,
+    /// `None`: a free place, or one whose entry was taken out to be brought up to date.
+    entries: Vec<Option<Box<Entry>>>,
     places: FxHashMap<(usize, usize), u32>,
     free: Vec<u32>,
     used: usize,
@@ -78,21 +79,26 @@ impl Memo {
     /// The entry about an object, if there is one; `hint` is where it was last.
     #[inline]
     fn find(&mut self, object: Obj<'_>, policy: usize, hint: &mut u32) -> Option<&mut Entry> {
-        let address = object.address();
+        let (address, now) = (object.address(), self.now);
         let is_it = |entry: &Entry| entry.address == address && entry.policy == policy;
-        if !self.entries.get(*hint as usize).is_some_and(is_it) {
+        if !self.entries.get(*hint as usize).and_then(Option::as_deref).is_some_and(is_it) {
             *hint = *self.places.get(&(address, policy))?;
         }
-        let entry = self.entries.get_mut(*hint as usize).filter(|entry| is_it(entry))?;
-        entry.asked = self.now;
+        let entry = self.entry(*hint).filter(|entry| is_it(entry))?;
+        entry.asked = now;
         Some(entry)
+    }
+
+    #[inline]
+    fn entry(&mut self, at: u32) -> Option<&mut Entry> {
+        self.entries.get_mut(at as usize)?.as_deref_mut()
     }
 
     /// Brings the entry that [`Memo::find`] found for this object up to date, if that can be done without walking the
     /// object: the entry with the bytes that it would be written as now.
     #[inline]
     fn check(&mut self, object: Obj<'_>, at: u32) -> Option<&Entry> {
-        let entry = self.entries.get_mut(at as usize)?;
+        let entry = self.entries.get_mut(at as usize)?.as_deref_mut()?;
         debug_assert_eq!(entry.address, object.address());
         if entry.checked != self.now {
             if !entry.complete || entry.broken == self.now {
@@ -122,7 +128,7 @@ impl Memo {
     #[inline]
     fn holds(&mut self, object: Obj<'_>, content: u64, at: u32) -> bool {
         let now = self.now;
-        match self.entries.get_mut(at as usize) {
+        match self.entry(at) {
             // The number belongs to one address and one policy.
             Some(entry) if entry.content == content && entry.address == object.address() => {
                 entry.asked = now;
@@ -133,28 +139,26 @@ impl Memo {
     }
 
     /// Room for the guards and bytes of an object, to be given back by [`Memo::put`].
-    fn take(&mut self, object: Obj<'_>, policy: usize, hint: &mut u32) -> Option<Entry> {
+    fn take(&mut self, object: Obj<'_>, policy: usize, hint: &mut u32) -> Option<Box<Entry>> {
         if self.find(object, policy, hint).is_none() {
             if self.now < self.full_until {
                 return None;
             }
-            let entry = Entry { address: object.address(), policy, asked: self.now, ..Entry::default() };
+            let entry = Box::new(Entry { address: object.address(), policy, asked: self.now, ..Entry::default() });
             let at = match self.free.pop() {
                 Some(at) => at,
                 None => {
-                    self.entries.push(Entry::default());
+                    self.entries.push(None);
                     u32::try_from(self.entries.len() - 1).ok()?
                 }
             };
-            self.entries[at as usize] = entry;
             self.places.insert((object.address(), policy), at);
-            // It is taken out again below.
-            self.used += self.entries[at as usize].size();
             *hint = at;
+            return Some(entry);
         }
-        let entry = self.entries.get_mut(*hint as usize)?;
+        let entry = self.entries.get_mut(*hint as usize)?.take()?;
         self.used -= entry.size().min(self.used);
-        Some(std::mem::take(entry))
+        Some(entry)
     }
 
     /// A number for a new content.
@@ -164,7 +168,7 @@ impl Memo {
     }
 
     /// Puts an entry that [`Memo::take`] gave back; what has no room is forgotten.
-    fn put(&mut self, mut entry: Entry, at: u32) {
+    fn put(&mut self, mut entry: Box<Entry>, at: u32) {
         let size = entry.size();
         if self.used + size > MAX_BYTES {
             // While it is full, looking through all entries again would find nothing that is old.
@@ -178,22 +182,24 @@ impl Memo {
         }
         entry.checked = if entry.complete { self.now } else { 0 };
         self.used += size;
-        self.entries[at as usize] = entry;
+        self.entries[at as usize] = Some(entry);
     }
 
     fn forget(&mut self, address: usize, policy: usize, at: u32) {
         self.places.remove(&(address, policy));
-        self.entries[at as usize] = Entry::default();
+        self.entries[at as usize] = None;
         self.free.push(at);
     }
 
     #[cold]
     fn make_room(&mut self) {
         for at in 0..self.entries.len() {
-            let entry = &self.entries[at];
-            if entry.address != 0 && entry.asked + OLD < self.now {
+            if let Some(entry) = &self.entries[at]
+                && entry.asked + OLD < self.now
+            {
                 self.used -= entry.size().min(self.used);
-                self.forget(entry.address, entry.policy, at as u32);
+                let (address, policy) = (entry.address, entry.policy);
+                self.forget(address, policy, at as u32);
             }
         }
         if self.used > MAX_BYTES / 2 {
@@ -376,8 +382,8 @@ mod tests {
 
     fn check_bound(snapshotter: &Snapshotter) -> usize {
         let memo = &snapshotter.memo;
-        let live = memo.entries.iter().filter(|entry| entry.address != 0);
-        let held: usize = live.clone().map(Entry::size).sum();
+        let live = memo.entries.iter().flatten();
+        let held: usize = live.clone().map(|entry| entry.size()).sum();
         assert_eq!(held, memo.used, "what is in use is counted");
         assert_eq!(live.count(), memo.places.len());
         assert_eq!(memo.entries.len(), memo.places.len() + memo.free.len(), "no place is lost");
