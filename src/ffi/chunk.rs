@@ -106,18 +106,26 @@ impl ChunkWriter {
     /// Appends one whole record and publishes it; `false`, and nothing written, if it does not fit.
     #[inline]
     pub fn append(&mut self, record: &[u8]) -> bool {
-        let end = self.len + record.len();
+        self.append_parts([record])
+    }
+
+    /// The same for a record that lies in parts.
+    #[inline]
+    pub fn append_parts<const N: usize>(&mut self, parts: [&[u8]; N]) -> bool {
+        let end = self.len + parts.iter().map(|part| part.len()).sum::<usize>();
         if end > self.chunk.bytes.len() {
             return false;
         }
         self.chunk.accesses.write(self.len..end);
-        // SAFETY: `len..end` is inside the allocation and at or above `published`, which only this writer moves;
-        // `record` is a shared slice and cannot overlap unpublished bytes.
-        unsafe {
-            let target = UnsafeCell::raw_get(self.chunk.bytes.as_ptr().add(self.len));
-            copy_few(record.as_ptr(), target.cast::<u8>(), record.len());
+        for part in parts {
+            // SAFETY: the parts end at `end`, which is inside the allocation; all is at or above `published`, which only
+            // this writer moves; a part is a shared slice and cannot overlap unpublished bytes.
+            unsafe {
+                let target = UnsafeCell::raw_get(self.chunk.bytes.as_ptr().add(self.len));
+                copy_few(part.as_ptr(), target.cast::<u8>(), part.len());
+            }
+            self.len += part.len();
         }
-        self.len = end;
         self.chunk.published.store(end, Ordering::Release);
         true
     }

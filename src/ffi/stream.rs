@@ -244,14 +244,20 @@ fn release(watched: Watched) {
 /// Puts our methods into a new subtype, where its base has them.
 fn fill<'py>(ours: &Bound<'py, PyType>, original: &Bound<'py, PyType>) -> PyResult<()> {
     let py = ours.py();
+    let native = retype::is_native(original);
     for (index, definition) in METHODS.iter().enumerate() {
         if !original.hasattr(name_of(definition))? {
             continue;
         }
-        // SAFETY: the definition is static. A descriptor of `object` accepts every instance; `entry` looks at the type.
+        let own = original.getattr(name_of(definition))?;
+        let takes_one = index == WRITE && function_of(own.as_ptr()).is_some();
+        // What our type's methods accept: of a class of the program, as its functions, everything.
+        let accepted = if native { original.as_type_ptr() } else { &raw mut ffi::PyBaseObject_Type };
+        // SAFETY: the definition is static, the type alive; `entry` looks at the type of each object.
         let descriptor = unsafe {
-            let definition = (&raw const DEFINITIONS.0[index]).cast_mut();
-            Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(&raw mut ffi::PyBaseObject_Type, definition))?
+            let definition = if takes_one { &raw const WRITE_ONE.0[0] } else { &raw const DEFINITIONS.0[index] };
+            let definition = definition.cast_mut();
+            Bound::from_owned_ptr_or_err(py, ffi::PyDescr_NewMethod(accepted, definition))?
         };
         ours.setattr(name_of(definition), descriptor)?;
     }
@@ -399,6 +405,34 @@ unsafe fn entry<const INDEX: usize>(
     }
 }
 
+/// `write` of a type whose own takes the object and one argument: what `entry` does, for the text streams that nearly
+/// everything goes through.
+unsafe extern "C" fn write_one(object: *mut PyObject, argument: *mut PyObject) -> *mut PyObject {
+    // SAFETY: as in `entry`; CPython calls this with one live argument.
+    unsafe {
+        let (found, write) = match find(object, WRITE) {
+            Some(found @ Found { write: Some(write), native: true, layer: Layer::Text, .. }) => (found, write),
+            _ => return entry::<WRITE>(object, &raw const argument, 1, ptr::null_mut()),
+        };
+        let result = INSIDE.with(|inside| {
+            // The table may go while the function runs, and the file with it; the type stays, as the object is used.
+            ffi::Py_XINCREF(found.file);
+            let outer = inside.replace(Inside { object, file: found.file });
+            let result = write(object, argument);
+            inside.set(outer);
+            ffi::Py_XDECREF(found.file);
+            result
+        });
+        if !result.is_null()
+            && let Some(argument) = Obj::borrow(argument)
+        {
+            // A panic must not cross into the interpreter; what it interrupted is a report, which is lost.
+            let _ = catch_unwind(AssertUnwindSafe(|| report::text(found, argument, result)));
+        }
+        result
+    }
+}
+
 fn name_of(method: &(&'static CStr, Act)) -> &'static str {
     // The names below are ASCII.
     method.0.to_str().unwrap_or_default()
@@ -424,7 +458,7 @@ macro_rules! methods {
             unsafe { entry::<$index>(object, args, count, names) }
         })+
 
-        static DEFINITIONS: Definitions = Definitions([$(ffi::PyMethodDef {
+        static DEFINITIONS: Definitions<{ METHODS.len() }> = Definitions([$(ffi::PyMethodDef {
             ml_name: concat!(stringify!($name), "\0").as_ptr().cast(),
             ml_meth: ffi::PyMethodDefPointer { PyCFunctionFastWithKeywords: $name },
             ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
@@ -436,10 +470,17 @@ macro_rules! methods {
 /// The position of `write` in the table below.
 const WRITE: usize = 0;
 
-struct Definitions([ffi::PyMethodDef; METHODS.len()]);
+struct Definitions<const N: usize>([ffi::PyMethodDef; N]);
 
 // SAFETY: immutable after initialisation; CPython only reads method definitions.
-unsafe impl Sync for Definitions {}
+unsafe impl<const N: usize> Sync for Definitions<N> {}
+
+static WRITE_ONE: Definitions<1> = Definitions([ffi::PyMethodDef {
+    ml_name: c"write".as_ptr(),
+    ml_meth: ffi::PyMethodDefPointer { PyCFunction: write_one },
+    ml_flags: ffi::METH_O,
+    ml_doc: ptr::null(),
+}]);
 
 methods! {
     0: write Write,

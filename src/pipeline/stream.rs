@@ -209,6 +209,12 @@ impl StreamProducer {
         self.push_slow(records)
     }
 
+    /// The same for a record in two parts, where that is done at once; else false, and nothing is stored.
+    #[inline]
+    pub fn push_at_once(&mut self, head: &[u8], rest: &[u8]) -> bool {
+        self.turns.is_of(self.shared.id) && self.writer.as_mut().is_some_and(|writer| writer.append_parts([head, rest]))
+    }
+
     /// What was pushed last is output that waits for more: the encoder shall look whether more comes.
     #[inline]
     pub fn output_waits(&self) {

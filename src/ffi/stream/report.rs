@@ -7,7 +7,7 @@ use pyo3::ffi::{self, PyObject};
 use pyo3::prelude::*;
 
 use super::{Act, Found, Layer};
-use crate::ffi::object::{Kind, Obj};
+use crate::ffi::object::{Kind, Obj, Text};
 use crate::ffi::retype;
 use crate::runtime::io_capture::observe;
 
@@ -37,6 +37,23 @@ pub(super) unsafe fn report(act: Act, found: Found, argument: Option<Obj<'_>>, r
             (Act::Write | Act::Fill | Act::Shield, _) => {}
         }
     }
+}
+
+/// Tells what was written to a text stream.
+#[inline]
+pub(super) unsafe fn text(found: Found, argument: Obj<'_>, result: *mut PyObject) {
+    // What is joined to a chunk is short: `print` writes piece by piece.
+    const SHORT: usize = 4096;
+    if argument.common_kind() == Some(Kind::Str)
+        && let Text::Ascii(text) = argument.text()
+        && !text.is_empty()
+        && text.len() <= SHORT
+        && observe::continued(found.stream, text)
+    {
+        return;
+    }
+    // SAFETY: as the caller's.
+    unsafe { report(Act::Write, found, Some(argument), result) };
 }
 
 /// The number a method returned; 0 for anything else (`None`: nothing was possible without waiting).

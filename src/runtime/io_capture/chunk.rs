@@ -25,7 +25,12 @@ pub struct OpenChunk {
     size: usize,
     /// The frame that wrote last and its instruction, if it is the frame of the origin itself.
     place: Option<(usize, usize)>,
+    /// What its latest record begins with, but for what is special about each.
+    head: [u8; HEAD],
 }
+
+/// Bytes of an `OUTPUT` or `OUTPUT_PART` record before its text.
+pub const HEAD: usize = 23;
 
 impl OpenChunk {
     /// Something was written; `is_complete` if nothing is to be joined to it. Whether it begins a chunk.
@@ -42,6 +47,41 @@ impl OpenChunk {
     #[inline]
     pub fn origin_at(&self, stream: u8, place: (usize, usize)) -> Option<Origin> {
         self.origin.filter(|origin| origin.stream == stream && self.place == Some(place))
+    }
+
+    /// More was written by the same instruction as before.
+    #[inline]
+    pub fn extend(&mut self, size: usize, is_complete: bool) {
+        self.size += size;
+        if is_complete || self.size >= LONGEST_CHUNK {
+            self.origin = None;
+        }
+    }
+
+    /// The beginning of a record of `size` bytes of text by the same instruction as before.
+    #[inline]
+    pub fn next_head(&self, tag: u8, flags: u8, size: u32) -> [u8; HEAD] {
+        let mut head = self.head;
+        (head[0], head[2]) = (tag, flags);
+        head[HEAD - 4..].copy_from_slice(&size.to_le_bytes());
+        head
+    }
+
+    /// The beginning of a record, which is remembered.
+    #[inline]
+    pub fn new_head(&mut self, tag: u8, flags: u8, origin: Origin, size: u32) -> [u8; HEAD] {
+        let Origin { stream, code, line, frame } = origin;
+        self.head[1] = stream;
+        self.head[3..7].copy_from_slice(&code.to_le_bytes());
+        self.head[7..11].copy_from_slice(&line.to_le_bytes());
+        self.head[11..19].copy_from_slice(&frame.to_le_bytes());
+        self.next_head(tag, flags, size)
+    }
+
+    /// A chunk of this stream is open, and this frame wrote to it by this instruction.
+    #[inline]
+    pub fn is_at(&self, stream: u8, place: (usize, usize)) -> bool {
+        self.origin.as_ref().is_some_and(|origin| origin.stream == stream) && self.place == Some(place)
     }
 
     /// Where what was added last comes from.
@@ -99,6 +139,27 @@ mod tests {
         assert_eq!(chunk.origin_at(output::STDOUT, (1, 3)), None, "another instruction may be on another line");
         chunk.close();
         assert_eq!(chunk.origin_at(output::STDOUT, (1, 2)), None, "anything may have happened since");
+    }
+
+    #[test]
+    fn what_the_same_instruction_adds_has_the_same_head() {
+        let mut chunk = OpenChunk::default();
+        chunk.add(HERE, 5, false);
+        let first = chunk.new_head(1, 0, HERE, 5);
+        chunk.set_place(Some((1, 2)));
+        assert!(chunk.is_at(output::STDOUT, (1, 2)));
+        assert!(!chunk.is_at(output::STDERR, (1, 2)) && !chunk.is_at(output::STDOUT, (2, 2)));
+        let second = chunk.next_head(2, output::NEWLINE, 0x0102);
+        assert_eq!((second[0], second[2]), (2, output::NEWLINE));
+        assert_eq!(second[3..19], first[3..19]);
+        assert_eq!(second[19..], [2, 1, 0, 0]);
+        chunk.extend(LONGEST_CHUNK - 6, false);
+        assert!(chunk.is_at(output::STDOUT, (1, 2)));
+        chunk.extend(1, false);
+        assert!(!chunk.is_at(output::STDOUT, (1, 2)), "it is as long as it may be");
+        chunk.add(HERE, 1, false);
+        chunk.extend(1, true);
+        assert!(!chunk.is_at(output::STDOUT, (1, 2)), "a newline ends it");
     }
 
     #[test]

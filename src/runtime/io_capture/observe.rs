@@ -7,7 +7,7 @@
 //! - What is typed while the terminal shows nothing of it is not recorded.
 
 use std::fmt::Write;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
@@ -25,14 +25,17 @@ use crate::logging;
 use crate::pipeline::layout::output;
 #[cfg(target_os = "linux")]
 use crate::runtime::io_capture::chunk::Origin;
-use crate::runtime::thread::ThreadRecorder;
 #[cfg(target_os = "linux")]
 use crate::runtime::thread::with_recorder;
+use crate::runtime::thread::{ThreadRecorder, continue_output};
 use crate::runtime::tracer::io;
 use crate::runtime::tracer::shared::Shared;
 
 /// Copies of output that bypassed the streams wait for a thread to record them.
 pub(super) static COPIES_WAIT: AtomicBool = AtomicBool::new(false);
+
+/// Streams, a bit each, of which text is recorded as it comes.
+static QUICK: AtomicU8 = AtomicU8::new(0);
 
 static SINK: ArcSwapOption<Sink> = ArcSwapOption::const_empty();
 
@@ -200,13 +203,25 @@ impl Sink {
 
 /// From now on reports go to this session, or nowhere.
 pub(super) fn publish(sink: Option<Arc<Sink>>) {
+    let unlimited = sink.as_ref().filter(|sink| !sink.limits.are_any());
+    let streams = [output::STDOUT, output::STDERR].into_iter();
+    let quick = streams.filter(|&stream| unlimited.is_some_and(|sink| sink.wants(stream)));
+    QUICK.store(quick.map(|stream| 1 << stream).sum(), Ordering::Relaxed);
     SINK.store(sink);
 }
 
 /// In a forked child: no reports any more. The session is not dropped, it belongs to the parent.
 pub(super) fn forget() {
     COPIES_WAIT.store(false, Ordering::Relaxed);
+    QUICK.store(0, Ordering::Relaxed);
     std::mem::forget(SINK.swap(None));
+}
+
+/// The program wrote this, and it is short. False if more is to be looked at: then [`written`] is to be told.
+#[inline]
+pub fn continued(stream: u8, text: &str) -> bool {
+    // No mute is looked for: what the recorder writes itself goes past Python's streams.
+    QUICK.load(Ordering::Relaxed) >> stream & 1 != 0 && continue_output(stream, text)
 }
 
 /// The program wrote this.

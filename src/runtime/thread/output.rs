@@ -9,7 +9,7 @@ use std::sync::Arc;
 use runtime_tracing::EventLogKind;
 
 use super::ThreadRecorder;
-use crate::ffi::frame::Frame;
+use crate::ffi::{self, frame::Frame};
 use crate::pipeline::layout::{Put, output, record};
 use crate::runtime::io_capture::chunk::Origin;
 use crate::runtime::io_capture::observe;
@@ -84,6 +84,37 @@ impl ThreadRecorder {
         self.chunk.set_place(place);
     }
 
+    /// Adds to the chunk that is open, if that is all there is to do: nothing has come since the same instruction wrote to
+    /// it, and nothing but this is to be recorded. Else false, and nothing is done.
+    #[inline]
+    pub fn continue_output(&mut self, stream: u8, text: &str) -> bool {
+        let shared = &self.shared;
+        if !shared.state.is_recording()
+            || self.epoch != shared.state.epoch()
+            || !shared.gate.is_open()
+            || self.lost_events > 0
+            || observe::copies_wait()
+        {
+            return false;
+        }
+        let Some(frame) = ffi::current_frame() else { return false };
+        let Some(instruction) = frame.instruction() else { return false };
+        if !self.chunk.is_at(stream, (frame.id(), instruction)) {
+            return false;
+        }
+        let is_complete = text.ends_with('\n');
+        let (tag, flags) = if is_complete { (record::OUTPUT, output::NEWLINE) } else { (record::OUTPUT_PART, 0) };
+        if !self.producer.push_at_once(&self.chunk.next_head(tag, flags, text.len() as u32), text.as_bytes()) {
+            return false;
+        }
+        self.chunk.extend(text.len(), is_complete);
+        shared.stats.io.count(stream, false, text.len());
+        if !is_complete {
+            self.producer.output_waits();
+        }
+        true
+    }
+
     #[inline]
     fn put_output(&mut self, origin: Origin, flags: u8, text: &str) {
         let newline = if text.ends_with('\n') { output::NEWLINE } else { 0 };
@@ -100,13 +131,7 @@ impl ThreadRecorder {
 
     #[inline]
     fn put_chunk(&mut self, tag: u8, origin: Origin, flags: u8, text: &str) {
-        let Origin { stream, code, line, frame } = origin;
-        let mut head = [0; 23];
-        head[..3].copy_from_slice(&[tag, stream, flags]);
-        head[3..7].copy_from_slice(&code.to_le_bytes());
-        head[7..11].copy_from_slice(&line.to_le_bytes());
-        head[11..19].copy_from_slice(&frame.to_le_bytes());
-        head[19..].copy_from_slice(&(text.len() as u32).to_le_bytes());
+        let head = self.chunk.new_head(tag, flags, origin, text.len() as u32);
         self.out.reserve(head.len() + text.len());
         self.out.put_array(head);
         self.out.put_bytes(text.as_bytes());
