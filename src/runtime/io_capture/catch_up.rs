@@ -5,7 +5,7 @@
 //! - Waiting is done with nothing locked that Python needs and without the GIL, and altogether no longer than [`CREDIT`]
 //!   and a tenth of the time that passes: a child that writes without end, or a reader that does not read, does not hold
 //!   the program back.
-//! - Where nobody wrote, no more is done than asking the system where a pipe or file stands.
+//! - Where nobody wrote, no more is done than asking the system once where a pipe or file stands.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,17 +56,21 @@ pub fn is_wanted() -> bool {
     IS_WANTED.load(Ordering::Relaxed)
 }
 
-/// Waits until what others have written is in the queue. Call it with the GIL held and nothing locked.
-pub fn now() {
+/// Waits until what others have written where this stream goes is in the queue. Call it with the GIL held and nothing
+/// locked.
+pub fn now(stream: u8) {
     let Some(catching) = CATCHING.load_full() else { return };
-    if !catching.is_settled() {
-        without_gil(|| catching.wait());
+    if !catching.is_settled(stream) {
+        without_gil(|| catching.wait(stream));
     }
 }
 
 impl Catching {
-    fn is_settled(&self) -> bool {
-        self.catchers.iter().zip(&self.received).all(|(catcher, (_, received))| match catcher {
+    fn is_settled(&self, stream: u8) -> bool {
+        // A stream without a catcher of its own goes where another goes.
+        let has_own = self.received.iter().any(|(of, _)| *of == stream);
+        let mut concerned = self.catchers.iter().zip(&self.received).filter(|(_, (of, _))| !has_own || *of == stream);
+        concerned.all(|(catcher, (_, received))| match catcher {
             // In this order: what has left the pipe has been counted as a copy.
             Catcher::Relay(relay) => relay.is_settled() && received.load(Ordering::SeqCst) >= relay.copied(),
             Catcher::File(file) => file.is_settled(),
@@ -75,14 +79,14 @@ impl Catching {
     }
 
     #[cold]
-    fn wait(&self) {
+    fn wait(&self, stream: u8) {
         let began = Instant::now();
         let credit = || self.credit.lock().unwrap_or_else(PoisonError::into_inner);
         let patience = credit().at(began).min(LONGEST);
         loop {
             self.read_files();
             let waited = began.elapsed();
-            if waited >= patience || self.is_settled() {
+            if waited >= patience || self.is_settled(stream) {
                 credit().spend(waited);
                 return;
             }

@@ -228,7 +228,7 @@ pub fn continued(stream: u8, text: &str) -> bool {
 pub fn written(stream: u8, data: Data<'_>) {
     #[cfg(target_os = "linux")]
     if catch_up::is_wanted() && with_sink(stream, |sink| io::begins_chunk(sink)) == Some(true) {
-        catch_up::now();
+        catch_up::now(stream);
     }
     with_sink(stream, |sink| match data {
         // Nearly everything.
