@@ -43,6 +43,24 @@ impl<'a> NameTable<'a> {
         self.entries.is_empty()
     }
 
+    /// Where it is.
+    #[inline]
+    pub fn address(self) -> usize {
+        self.entries.as_ptr() as usize
+    }
+
+    /// Addresses of the key and the value of each entry, null in those that were deleted.
+    #[inline]
+    pub fn addresses(self) -> impl ExactSizeIterator<Item = (usize, usize)> + use<'a> {
+        self.entries.iter().map(|entry| (entry.key as usize, entry.value as usize))
+    }
+
+    /// The same of one entry.
+    #[inline]
+    pub fn addresses_at(self, at: usize) -> Option<(usize, usize)> {
+        self.entries.get(at).map(|entry| (entry.key as usize, entry.value as usize))
+    }
+
     /// Key and value of an entry, in insertion order; `None` for one that was deleted, and behind the last.
     #[inline]
     pub fn entry(self, at: usize) -> Option<(Obj<'a>, Obj<'a>)> {
