@@ -149,7 +149,7 @@ impl<C: EventCodec> RecordEncoder<C> {
 
     /// The variables of a frame's latest step; how many they are.
     fn show_again(&self, frame: &Frame, out: &mut Vec<u8>) -> u64 {
-        if !frame.repeats_names {
+        if !frame.may_repeat_a_name() {
             out.extend_from_slice(frame.block());
             return frame.set_slots() as u64;
         }

@@ -18,6 +18,9 @@ const KEPT_SLOTS: usize = 1024;
 /// More changes than this between two steps are not kept one by one: the next step is written anew.
 const MAX_EDITS: usize = 64;
 
+/// Frames with more slots of the same names than this are looked through at each step.
+const MAX_TWINS: usize = 64;
+
 /// A slot whose event differs from the one in the frame's last step.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Edit {
@@ -83,8 +86,10 @@ pub struct Frame {
     pub path_id: u32,
     /// Between `CALL` and `CALL_END`: the `Call` event is not written yet.
     pub opening: bool,
-    /// Two slots of this frame may have the same name, so a step must look before it shows them.
+    /// Two slots of this frame may have the same name, whichever they are, so a step must look before it shows them.
     pub repeats_names: bool,
+    /// Slots that have the same name as one that was there before: it matters while both are set.
+    twins: Vec<(u32, u32)>,
     /// Line of the frame's latest step, 0 before the first.
     pub line: u32,
     /// Variable ids of the slots behind the fixed ones, `None` for those not declared.
@@ -110,6 +115,7 @@ impl Frame {
             path_id: 0,
             opening: false,
             repeats_names: false,
+            twins: Vec::new(),
             line: 0,
             dynamic: Vec::new(),
             block: Vec::new(),
@@ -138,6 +144,7 @@ impl Frame {
         self.block.clear();
         self.bounds.clear();
         self.dynamic.clear();
+        self.twins.clear();
         self.info.clear();
         self.content = 0;
         self.shown.forget();
@@ -176,6 +183,22 @@ impl Frame {
             self.bounds.resize(slots + 1, self.block.len() as u32);
             self.info.resize(slots, Slot::default());
         }
+    }
+
+    /// Two slots have the same name.
+    pub(super) fn add_twins(&mut self, first: usize, second: usize) {
+        if self.twins.len() < MAX_TWINS {
+            self.twins.push((first as u32, second as u32));
+        } else {
+            self.repeats_names = true;
+        }
+    }
+
+    /// Whether the block may show a name twice.
+    #[inline]
+    pub(super) fn may_repeat_a_name(&self) -> bool {
+        let is_set = |slot: u32| !self.fragment(slot as usize).is_empty();
+        self.repeats_names || self.twins.iter().any(|&(first, second)| is_set(first) && is_set(second))
     }
 
     /// Hash of the block.

@@ -210,9 +210,15 @@ impl<C: EventCodec> RecordEncoder<C> {
             let same = Some(self.definitions.variable(name, out));
             return if frame.dynamic.get(dynamic) == Some(&same) { Ok(()) } else { Err(Malformed) };
         }
-        let is_fixed_name = self.definitions.code_info(code.id)?.variables.iter().any(|fixed| fixed == name);
+        let fixed = self.definitions.code_info(code.id)?.variables.iter().enumerate();
+        fixed.filter(|(_, fixed)| *fixed == name).for_each(|(other, _)| frame.add_twins(other, slot));
+        let fixed_slots = code.fixed_slots();
         let variable_id = self.definitions.variable(name, out);
-        frame.repeats_names |= is_fixed_name || frame.dynamic.contains(&Some(variable_id));
+        for other in 0..frame.dynamic.len() {
+            if other != dynamic && frame.dynamic[other] == Some(variable_id) {
+                frame.add_twins(fixed_slots + other, slot);
+            }
+        }
         frame.grow(slot + 1);
         if frame.dynamic.len() <= dynamic {
             frame.dynamic.resize(dynamic + 1, None);
@@ -230,7 +236,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         }
         frame.line = line;
         self.counts.steps += 1;
-        if frame.repeats_names {
+        if frame.may_repeat_a_name() {
             C::step(out.buffer(), frame.path_id, line);
             return self.show_first_of_each_name(out.buffer());
         }
@@ -239,7 +245,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         Ok(())
     }
 
-    /// The variables of a step whose frame may have several slots of one name: CodeTracer shows the first.
+    /// The variables of a step whose frame may show several slots of one name: CodeTracer shows the first.
     #[cold]
     fn show_first_of_each_name(&mut self, out: &mut Vec<u8>) -> Result<(), Malformed> {
         let frame = self.frames.top()?;
