@@ -214,7 +214,8 @@ def main() -> None:
     run(1)
     report: dict[str, object] = {}
     if os.environ.get("BENCH_ALSO_PLAIN"):
-        report["plain_wall"] = measure(Plain(workload, scratch), run, size)["wall"]
+        plain = measure(Plain(workload, scratch), run, size)
+        report |= {"plain_wall": plain["wall"], "plain_cpu": plain["cpu"]}
     recorder = RECORDERS[name](workload, scratch)
     report |= measure(recorder, run, size)
     report |= {"rss": peak_rss(), "disk": size_of(recorder.output), "steps": recorder.steps()}

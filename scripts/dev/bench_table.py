@@ -37,8 +37,8 @@ def ratio(row: Row, recorder: str, base: str, key: str) -> Figure:
     if recorder not in row or base not in row or row[recorder].problem or row[base].problem:
         return None
     if recorder == "0.3.0":
-        # It runs a smaller program, whose plain time was taken in the same process.
-        return spread([run[key] / run["plain_wall"] for run in row[recorder].runs])
+        # It runs a smaller program, whose plain times were taken in the same process.
+        return spread([run[key] / run[f"plain_{key}"] for run in row[recorder].runs])
     pairs = zip(row[recorder].runs, row[base].runs, strict=False)
     return spread([ours[key] / theirs[key] for ours, theirs in pairs])
 
