@@ -65,10 +65,11 @@ impl Obj<'_> {
     /// The value of an int above 0 and below 2³⁰; call it for `Kind::Int` only.
     #[inline]
     pub fn positive_digit(self) -> Option<u32> {
-        // SAFETY: as in `int_value`. One digit, and the two lowest bits as above.
+        // SAFETY: as in `int_value`. One digit, and the two lowest bits as above; the third is set by 3.14 where an int is
+        // immortal, as all below 257 are.
         unsafe {
             let long = self.as_ptr().cast::<LongObject>();
-            ((*long).tag == 1 << 3).then(|| (*long).digits[0])
+            ((*long).tag & !0b100 == 1 << 3).then(|| (*long).digits[0])
         }
     }
 
