@@ -110,7 +110,10 @@ fn recover_one(path: &Path, tell: Tell<'_>, done: &mut Vec<String>) -> RecorderR
         known.take(&event);
         tell()
     })?;
-    if damage.is_some() {
+    // Each writing of JSON takes the place of the returns that the one before ended with. One that was torn can end just
+    // where some of these follow: the list is a list, and does not return from all calls.
+    let torn = file.container == Container::Json && known.depth > 0;
+    if damage.is_some() || torn {
         done.push(match file.container {
             Container::Binary => rebuild_binary(&file, tell).map_err(failed)?,
             Container::Json => rebuild_json(&file).map_err(failed)?,

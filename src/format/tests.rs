@@ -181,6 +181,26 @@ fn a_json_trace_cut_anywhere_is_recovered_to_a_balanced_prefix() {
 }
 
 #[test]
+fn a_json_trace_whose_last_writing_ended_among_the_returns_of_the_one_before_returns_from_all_calls() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), TraceFormat::Json);
+    let file = dir.path().join("trace.json");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let returned = text.rfind(",\n{\"Return\"").unwrap();
+    let (before, last) = text.split_at(returned);
+    // A list that parses, in which a step stands where the outermost call returned.
+    let torn = format!("{before},\n{{\"Step\":{{\"path_id\":0,\"line\":1}}}}\n]\n");
+    assert!(last.ends_with("}\n]\n"), "{last}");
+    std::fs::write(&file, &torn).unwrap();
+    assert_eq!(read_trace(dir.path()).unwrap().damage, None);
+    assert_eq!(verify(dir.path()).unwrap().len(), 1);
+    assert_eq!(recover(dir.path()).unwrap().len(), 1);
+    assert_eq!(verify(dir.path()).unwrap(), [""; 0]);
+    assert_eq!(recover(dir.path()).unwrap(), [""; 0]);
+    assert_eq!(events(&file).len(), 2 + torn.matches(",\n").count());
+}
+
+#[test]
 fn a_killed_recording_with_threads_is_found_recovered_and_then_sound() {
     let dir = tempfile::tempdir().unwrap();
     record(dir.path(), TraceFormat::Binary);
