@@ -171,7 +171,7 @@ def test_every_request_is_answered_and_recorded(tmp_path: Path, name: str, polic
 
 
 SAMPLED = {
-    "windows": 'sampling.mode=windows;sampling.on="50ms";sampling.every="500ms"',
+    "windows": 'sampling.mode=windows;sampling.on="20ms";sampling.every="100ms"',
     "requests": 'sampling.mode=entries;sampling.entries=middleware;sampling.rate="RATE"',
     "budget": "sampling.mode=budget",
 }
