@@ -42,7 +42,7 @@ from .api import (
     stop,
     trace,
 )
-from .auto_start import auto_start_from_env, is_command_line
+from .auto_start import obey_environment
 
 __all__ = (
     "DEFAULT_FORMAT",
@@ -77,7 +77,4 @@ def load_ipython_extension(ipython: object) -> None:
     load(ipython)
 
 
-# The command line reads the environment itself, where it can report a bad value in one line.
-if not is_command_line():
-    configure_policy_from_env()
-    auto_start_from_env()
+obey_environment()

@@ -6,6 +6,7 @@ import os
 import sys
 
 from . import session
+from .api import configure_policy_from_env
 from .codetracer_python_recorder import announce_outside_session, claim_directory, settle_directory
 from .formats import DEFAULT_FORMAT
 
@@ -16,6 +17,24 @@ ENV_DISABLED = "CODETRACER_PYTHON_RECORDER_DISABLED"
 
 _PACKAGE = __name__.partition(".")[0]
 _CONSOLE_SCRIPT = "codetracer-python-recorder"
+
+
+_obeyed = False
+
+
+def obey_environment() -> None:
+    """What importing the package does: takes the policy from the environment, and starts a session if it asks for one.
+
+    Once in a process: of an import that fails because the environment asks for what cannot be, this module stays, and a
+    program that imports the package after the start-up hook has done nothing wrong. The command line reads the
+    environment itself, where it can report a bad value in one line. Raises what is wrong with the environment.
+    """
+    global _obeyed
+    if _obeyed or is_command_line() or is_disabled():
+        return
+    _obeyed = True
+    configure_policy_from_env()
+    auto_start_from_env()
 
 
 def auto_start_from_env() -> None:
@@ -34,16 +53,30 @@ def auto_start_from_env() -> None:
     try:
         session.start(
             claim_directory(session.absolute(directory)),
-            format=os.environ.get(ENV_TRACE_FORMAT) or DEFAULT_FORMAT,
-            trace_filter=os.environ.get(ENV_TRACE_FILTER) or None,
+            format=format_from_env(),
+            trace_filter=filters_from_env() or None,
         )
     finally:
         settle_directory()
 
 
+def filters_from_env() -> list[str]:
+    """What `CODETRACER_TRACE_FILTER` names, as `start` takes it; nothing when it is not set."""
+    inherited = os.environ.get(ENV_TRACE_FILTER)
+    return [inherited] if inherited else []
+
+
+def format_from_env() -> str:
+    """What `CODETRACER_FORMAT` names, or the default."""
+    return os.environ.get(ENV_TRACE_FORMAT) or DEFAULT_FORMAT
+
+
 def is_disabled() -> bool:
-    """Tells whether `CODETRACER_PYTHON_RECORDER_DISABLED` is `1` or `true`."""
-    return os.environ.get(ENV_DISABLED, "").strip().lower() in ("1", "true")
+    """Tells whether `CODETRACER_PYTHON_RECORDER_DISABLED` is set, to anything that does not say no.
+
+    Whoever sets it wants no recording; a word that nobody knows must not lead to one.
+    """
+    return os.environ.get(ENV_DISABLED, "").strip().lower() not in ("", "0", "false", "f", "no", "n", "off")
 
 
 def _is_resource_tracker() -> bool:
@@ -77,6 +110,9 @@ __all__ = (
     "ENV_TRACE_FORMAT",
     "ENV_TRACE_PATH",
     "auto_start_from_env",
+    "filters_from_env",
+    "format_from_env",
     "is_command_line",
     "is_disabled",
+    "obey_environment",
 )

@@ -15,7 +15,7 @@ import os
 import sys
 
 from . import runner, session
-from .auto_start import ENV_DISABLED, ENV_TRACE_FILTER, ENV_TRACE_FORMAT, is_disabled
+from .auto_start import ENV_DISABLED, ENV_TRACE_FORMAT, filters_from_env, is_disabled
 from .codetracer_python_recorder import VERSION, RecorderError, announce_outside_session, policy_snapshot
 from .formats import is_supported, normalize_format, unsupported_format_message
 
@@ -372,8 +372,7 @@ def _config(
 
 def _filter_files(said: Sequence[str]) -> list[str] | None:
     """The environment's filter files and then those of the command line. Raises what is wrong with them."""
-    inherited = os.environ.get(ENV_TRACE_FILTER)
-    return session._normalize_trace_filter([*([inherited] if inherited else []), *said] or None)
+    return session._normalize_trace_filter([*filters_from_env(), *said] or None)
 
 
 def _explain_filter(subject: str, said: Sequence[str], framework: str | None, script: str | None = None) -> NoReturn:

@@ -20,6 +20,7 @@ from types import CodeType, MethodType
 from typing import Any
 
 from . import session
+from .auto_start import filters_from_env
 from .formats import DEFAULT_FORMAT
 
 NAME = "codetracer"
@@ -106,7 +107,7 @@ def _recording(shell: Any, options: Any, cell: str) -> Iterator[list[CodeType]]:
         directory,
         format=options.format or DEFAULT_FORMAT,
         start_on_enter=file,
-        trace_filter=[str(FILTER), *(options.trace_filter or [])],
+        trace_filter=[str(FILTER), *filters_from_env(), *(options.trace_filter or [])],
     )
     status = 1
     try:

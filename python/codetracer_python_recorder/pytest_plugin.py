@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 
 from . import session
-from .auto_start import is_disabled
+from .auto_start import filters_from_env, format_from_env, is_disabled
 from .codetracer_python_recorder import RecorderError
 
 FAILED = "failed"
@@ -118,7 +118,9 @@ class TestRecorder:
             trace = self._directory / self._name(item.nodeid)
             _clear(trace)
             with _streams_of_tests(item.config):
-                recording = session.start(trace, test_framework="pytest")
+                recording = session.start(
+                    trace, format=format_from_env(), trace_filter=_filters_of(item), test_framework="pytest"
+                )
         except (RecorderError, OSError, RuntimeError, ValueError) as error:
             _warn(item, f"CodeTracer records nothing of this test: {error}")
             return None
@@ -145,6 +147,16 @@ class TestRecorder:
             name = f"{first}-{number}"
         self._used.add(name)
         return name
+
+
+def _filters_of(item: pytest.Item) -> list[str] | None:
+    """The filter of the project that the test is in, and then the environment's.
+
+    `start` looks for a project's above the script, which is pytest.
+    """
+    above = (directory / ".codetracer" / "trace-filter.toml" for directory in item.path.absolute().parents)
+    project = next((str(path) for path in above if path.is_file()), None)
+    return [*([project] if project else []), *filters_from_env()] or None
 
 
 @contextmanager

@@ -256,6 +256,17 @@ def test_a_program_starts_whatever_is_wrong_with_its_environment(
     assert not list(tmp_path.rglob("trace.bin"))
 
 
+@pytest.mark.parametrize("variables", [{"CODETRACER_POLICY": "values.max_dept=3"}, {"CODETRACER_FORMAT": "xml"}])
+def test_so_does_one_that_imports_the_package(variables: dict[str, str], enabled: Environment, tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text("import codetracer_python_recorder as recorder\nprint(recorder.is_tracing())\n")
+    done = enabled.run(tmp_path, "app.py", CODETRACER_TRACE="out", **variables)
+    assert (done.stdout, done.returncode) == ("False\n", 0)
+    assert done.stderr.count("this program is not recorded: ") == 1
+    # Whoever wants no recording is not told what is wrong with it.
+    done = enabled.run(tmp_path, "app.py", CODETRACER_PYTHON_RECORDER_DISABLED="yes", **variables)
+    assert (done.stdout, done.stderr, done.returncode) == ("False\n", "", 0)
+
+
 def test_a_hook_without_its_package_is_silent(tmp_path: Path, enabled: Environment) -> None:
     alone = Environment(tmp_path / "environment")
     alone.hook.write_text(enabled.hook.read_text())

@@ -2,8 +2,8 @@
 
 Who was before whom is known to nobody; so the real output is taken apart by writer, and each part compared.
 
-All threads together write less than a text stream's 8 KiB: where that is full, `write` of CPython 3.12.1 loses what others
-write at that moment, and puts bytes of other memory there, whoever records.
+All threads together write less than a text stream's 8 KiB: where that is full, `write` of CPython 3.12.1 loses what
+others write at that moment, and puts bytes of other memory there, whoever records.
 """
 
 from __future__ import annotations

@@ -186,6 +186,39 @@ def test_a_bad_option_is_refused_by_name(option: str, complaint: str, write: Wri
     assert complaint in refused.stderr
 
 
+HIDES = """\
+[meta]
+name = "hides"
+version = 1
+[scope]
+default_exec = "trace"
+default_value_action = "allow"
+[[scope.rules]]
+selector = "pkg:**"
+[[scope.rules.value_patterns]]
+selector = "PATTERN"
+action = "redact"
+"""
+
+
+def test_filters_of_the_project_and_of_the_environment_hold_and_so_does_the_format(
+    write: Write, tmp_path: Path
+) -> None:
+    write("def greet(name, place):\n    pass\ndef test_it():\n    greet('Bob', 'Bonn')\n", "tests/test_it.py")
+    write(HIDES.replace("PATTERN", "arg:name"), ".codetracer/trace-filter.toml")
+    write(HIDES.replace("PATTERN", "arg:place"), "hides.toml")
+    env = {"CODETRACER_TRACE_FILTER": "hides.toml", "CODETRACER_FORMAT": "json"}
+    done = run_tests(tmp_path, *ALONE, "--codetracer=all", "tests", env=env)
+    assert "1 passed in" in done.stdout, done
+    (directory,) = (tmp_path / "codetracer-traces").iterdir()
+    text = (directory / "trace.json").read_text()
+    assert "test_it" in text and "Bob" not in text and "Bonn" not in text
+
+    env = {"CODETRACER_TRACE_FILTER": "missing.toml"}
+    done = run_tests(tmp_path, *ALONE, "--codetracer=all", "tests", env=env)
+    assert "1 passed, 1 warning in" in done.stdout and "missing.toml" in done.stdout
+
+
 def test_disabled_recording_and_a_process_that_is_recorded_already(write: Write, tmp_path: Path) -> None:
     write(TESTS, "test_it.py")
     only = [*ALONE, "--codetracer", "test_it.py::test_wrong"]

@@ -44,7 +44,10 @@ def test_an_active_session_goes_on(auto_start, load, fake, monkeypatch, tmp_path
     assert [call["path"] for call in fake.calls if call["call"] == "start"] == [str(tmp_path / "mine")]
 
 
-@pytest.mark.parametrize(("value", "starts"), [("1", False), ("TRUE", False), ("0", True), ("", True)])
+@pytest.mark.parametrize(
+    ("value", "starts"),
+    [("1", False), ("TRUE", False), ("yes", False), ("perhaps", False), ("0", True), ("No", True), ("", True)],
+)
 def test_disabling_recording_holds_here_too(auto_start, fake, monkeypatch, tmp_path, value, starts):
     monkeypatch.setenv("CODETRACER_TRACE", str(tmp_path / "out"))
     monkeypatch.setenv("CODETRACER_PYTHON_RECORDER_DISABLED", value)
