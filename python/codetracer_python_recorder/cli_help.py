@@ -26,7 +26,8 @@ stand before the script or before its arguments.
 what to run:
   script.py             a script, or a directory or zip file with a __main__.py
   -m MODULE             a module, as 'python -m MODULE'
-  -c CODE               source text, as 'python -c CODE'
+  -c CODE               source text, as 'python -c CODE'; nothing is
+                        recorded of the text itself, only of what it imports
   --pytest ARGS...      a test run, recorded from its first line; everything
   --unittest ARGS...    after it goes to the framework, whose own code is left
                         out of the trace
@@ -71,7 +72,8 @@ recording:
 when something goes wrong:
   --on-recorder-error abort|disable
                         let a failure of the recorder end the program
-                        (default), or go on without recording
+                        (default), or go on without recording; when recording
+                        cannot begin, the program does not run either way
   --require-trace       exit with status 1 when nothing was recorded
   --keep-partial-trace  keep the files of a recording that failed
   --[no-]propagate-script-exit

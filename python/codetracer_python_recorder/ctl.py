@@ -53,7 +53,7 @@ def find_directory(target: str) -> str:
     if not target.isdecimal():
         if not os.path.exists(os.path.join(target, SOCKET)):
             raise ControlError(
-                f"nobody listens in {target}: no recording runs there, or its policy has output.control off"
+                f"nobody listens in {target}: no recording runs there, or its policy has output.control=never"
             )
         return target
     process = f"/proc/{target}"
@@ -74,7 +74,7 @@ def find_directory(target: str) -> str:
             # A container has a root of its own.
             return directory if os.path.exists(path) else f"{process}/root{directory}"
     raise ControlError(
-        f"process {target} does not listen: it is not recorded, or its policy has output.control off "
+        f"process {target} does not listen: it is not recorded, or its policy has output.control=never "
         "(auto listens for a flight recorder only)"
     )
 
