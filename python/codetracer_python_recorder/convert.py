@@ -63,7 +63,8 @@ def convert(source: Path, target: Path, format: str | None = None, progress: Pro
             shutil.copymode(directory, place)
             _refuse_unfinished(Path(directory))
             for name in names:
-                if name not in _FILES.values():
+                # The control socket of a process that was killed has no content.
+                if name not in _FILES.values() and os.path.isfile(os.path.join(directory, name)):
                     shutil.copy2(os.path.join(directory, name), place / name)
             if not set(names).isdisjoint(_FILES.values()):
                 events += convert_trace(directory, str(place / _FILES[wanted]), wanted, progress)

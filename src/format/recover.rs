@@ -26,6 +26,8 @@ use super::read::{Container, TraceFile, io_error, locate, part_directories, thre
 use super::rebuild::{rebuild_header, rebuild_metadata, rebuild_paths, rebuild_state};
 use super::thread_index::mend_index;
 use crate::errors::RecorderResult;
+#[cfg(unix)]
+use crate::pipeline::artifacts::CONTROL_SOCKET;
 use crate::pipeline::artifacts::{PATHS_FILE, RECORDING_FILE, THREADS_DIR};
 use crate::pipeline::event_file::{log_frame, seek_table_bytes};
 use crate::pipeline::part::{PARTS_DIR, is_part_dir};
@@ -67,7 +69,25 @@ pub fn recover_telling(path: &Path, mut progress: impl FnMut(u64) -> io::Result<
     }
     // The state of the whole is mended last: it says `recording` until all is done.
     recover_with_threads(path, &mut tell, &mut done)?;
+    #[cfg(unix)]
+    remove_dead_socket(&path.join(CONTROL_SOCKET), &mut done)?;
     Ok(done)
+}
+
+/// A process that was killed leaves the socket at which it listened.
+#[cfg(unix)]
+fn remove_dead_socket(socket: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
+    let nobody_listens = std::os::unix::net::UnixStream::connect(socket)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if nobody_listens {
+        std::fs::remove_file(socket).map_err(|error| {
+            crate::enverr!(Io, "cannot remove '{}'", socket.display())
+                .with_context("path", socket.display().to_string())
+                .with_source(error)
+        })?;
+        done.push(format!("{}: removed, nobody listens at it", socket.display()));
+    }
+    Ok(())
 }
 
 /// Is called for every event that was read.
@@ -334,8 +354,10 @@ pub fn recording_process(directory: &Path) -> Option<u64> {
 }
 
 fn refuse_if_recording(path: &Path) -> RecorderResult<()> {
-    if let Some(pid) = recording_process(path) {
-        let shown = path.join(RECORDING_FILE);
+    // Of an events file it is its directory that says so.
+    let directory = if path.is_file() { path.parent().unwrap_or(path) } else { path };
+    if let Some(pid) = recording_process(directory) {
+        let shown = directory.join(RECORDING_FILE);
         let shown = shown.display();
         return Err(crate::usage!(
             TraceIncomplete,

@@ -223,12 +223,54 @@ fn a_killed_recording_with_threads_is_found_recovered_and_then_sound() {
 }
 
 #[test]
+fn an_events_file_is_inspected_verified_and_recovered_by_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), TraceFormat::Binary);
+    pretend_killed(dir.path());
+    let file = dir.path().join("trace.bin");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() - 5]).unwrap();
+    assert!(!verify(&file).unwrap().is_empty());
+    assert_eq!(recover(&file).unwrap().len(), 1);
+    assert_eq!(recover(&file).unwrap(), [""; 0]);
+    assert_eq!(verify(&file).unwrap(), [""; 0]);
+    let summary = shown(&file, Mode::Summary);
+    assert!(summary.contains(&file.display().to_string()) && !summary.contains("damaged"), "{summary}");
+    assert!(!summary.contains("worker"), "{summary}");
+}
+
+#[cfg(unix)]
+#[test]
+fn the_socket_of_a_killed_recording_goes_and_one_that_is_listened_at_stays() {
+    use std::os::unix::net::UnixListener;
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), TraceFormat::Binary);
+    let socket = dir.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    assert_eq!(recover(dir.path()).unwrap(), [""; 0]);
+    assert!(socket.exists());
+    drop(listener);
+    assert_eq!(recover(dir.path()).unwrap(), [format!("{}: removed, nobody listens at it", socket.display())]);
+    assert!(!socket.exists());
+    assert_eq!(recover(dir.path()).unwrap(), [""; 0]);
+    // What has the name and is no socket is not the recorder's.
+    std::fs::write(&socket, "mine").unwrap();
+    assert_eq!(recover(dir.path()).unwrap(), [""; 0]);
+    assert!(socket.exists());
+}
+
+#[test]
 fn a_trace_that_is_being_recorded_is_not_recovered() {
     let dir = tempfile::tempdir().unwrap();
     let pipeline = spawn(config(dir.path(), TraceFormat::Binary));
     let error = recover(dir.path()).unwrap_err();
     assert_eq!(error.code, ErrorCode::TraceIncomplete);
     assert_eq!(error.context["pid"], std::process::id().to_string());
+    std::fs::write(dir.path().join("trace.json"), "[").unwrap();
+    let error = recover(&dir.path().join("trace.json")).unwrap_err();
+    assert_eq!(error.code, ErrorCode::TraceIncomplete);
+    assert_eq!(std::fs::read(dir.path().join("trace.json")).unwrap(), b"[");
+    std::fs::remove_file(dir.path().join("trace.json")).unwrap();
     assert!(verify(dir.path()).unwrap().iter().any(|finding| finding.contains("under way")));
     pipeline.abandon(false);
 }

@@ -40,7 +40,10 @@ pub(super) fn index_file(directory: &Path) -> PathBuf {
 /// The text of the index without a line that was cut short; nothing if there is none.
 fn whole_lines(file: &Path) -> io::Result<Option<(Vec<u8>, usize)>> {
     let text = match std::fs::read(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // An events file was named, not its directory: there is nothing below it.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         other => other?,
     };
     let end = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);

@@ -34,6 +34,8 @@ pub const METADATA_FILE: &str = "trace_metadata.json";
 pub const PATHS_FILE: &str = "trace_paths.json";
 /// State of the recording; see [`RecordingState`].
 pub const RECORDING_FILE: &str = "recording.json";
+/// The socket at which a recording listens for `ctl`.
+pub const CONTROL_SOCKET: &str = "control.sock";
 /// Traces of the threads but the first, one directory each.
 pub const THREADS_DIR: &str = "threads";
 

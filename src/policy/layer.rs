@@ -282,6 +282,19 @@ mod tests {
     }
 
     #[test]
+    fn lines_need_their_calls() {
+        let calls = layer(&[("events.calls", Literal::Bool(false))]);
+        let error = resolve(&[&calls]).unwrap_err();
+        assert_eq!(error.code, crate::errors::ErrorCode::InvalidPolicyValue);
+        assert_eq!(
+            error.message(),
+            "events.lines (true) shows lines within their calls and needs 'true' as events.calls (false)"
+        );
+        let lines = layer(&[("events.lines", Literal::Bool(false))]);
+        assert!(resolve(&[&calls, &lines]).unwrap().policy.events.none());
+    }
+
+    #[test]
     fn a_batch_must_fit_the_queue_twice() {
         let text = |text: &str| Literal::Text(text.into());
         let wrong = layer(&[("pipeline.batch_bytes", text("2MiB")), ("pipeline.queue_bytes", text("3MiB"))]);

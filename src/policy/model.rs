@@ -160,7 +160,8 @@ pub enum Globals {
 pub struct EventsSection {
     /// A step for every line that runs, with the variables visible there.
     pub lines: bool,
-    /// Calls with their arguments. Without them there is only `<toplevel>`.
+    /// Calls with their arguments. Without them there is only `<toplevel>`, with output and input: steps, returns and
+    /// exceptions belong to calls.
     pub calls: bool,
     /// The values that calls return; without them a return shows none.
     pub returns: bool,
@@ -314,6 +315,10 @@ impl RecorderPolicy {
                 other: "pipeline.queue_bytes",
                 rule: "must be at most half of",
             });
+        }
+        if self.events.lines && !self.events.calls {
+            let (key, other) = ("events.lines", "events.calls");
+            return Err(Contradiction { key, other, rule: "shows lines within their calls and needs 'true' as" });
         }
         let sampling = &self.sampling;
         if sampling.on > sampling.every {

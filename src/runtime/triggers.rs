@@ -31,6 +31,11 @@ const STARTERS: [(&str, &str); 5] = [
     ("_run_module_as_main", "<frozen runpy>"),
 ];
 
+/// The import system's own modules. The interpreter calls them by itself, too (to learn whether a script is an archive),
+/// and takes their exceptions for an answer; what a program imports has a frame of the program below.
+const IMPORT_SYSTEM: [&str; 3] =
+    ["<frozen zipimport>", "<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"];
+
 thread_local! {
     /// The exception that was unwound last in this thread, and the frame it went to.
     static UNWINDING: Cell<(usize, usize)> = const { Cell::new((0, 0)) };
@@ -139,7 +144,7 @@ impl Triggers {
 
 /// Whether an exception that leaves this frame has left the program's code.
 fn nobody_catches(frame: Frame<'_>) -> bool {
-    if is_starter(frame) || is_command_line(frame) {
+    if is_starter(frame) || is_command_line(frame) || is_import_system(frame) {
         return false;
     }
     let mut next = frame.previous();
@@ -159,6 +164,10 @@ fn is_starter(frame: Frame<'_>) -> bool {
     has_code(frame, |name, file| {
         STARTERS.iter().any(|(starter, of)| name == *starter && file.rsplit('/').next() == Some(of))
     })
+}
+
+fn is_import_system(frame: Frame<'_>) -> bool {
+    has_code(frame, |_, file| IMPORT_SYSTEM.contains(&file))
 }
 
 /// Whether it is the recorder's own command line, which tells of an exception as the interpreter does. Its frames are

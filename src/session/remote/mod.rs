@@ -26,6 +26,7 @@ use serde_json::{Value, json};
 use super::{control, flight};
 use crate::errors::RecorderResult;
 use crate::ffi::peer;
+use crate::pipeline::artifacts::CONTROL_SOCKET as SOCKET;
 use crate::pipeline::supervisor::Worker;
 use crate::policy::flight::{ControlSocket, RingStorage};
 use crate::policy::model::RecorderPolicy;
@@ -34,9 +35,6 @@ use crate::{enverr, usage};
 mod protocol;
 
 use protocol::Command;
-
-/// Name of the socket in the directory of the recording.
-pub const SOCKET: &str = "control.sock";
 
 /// Longest path that fits into the address of a socket.
 const MAX_PATH: usize = 100;

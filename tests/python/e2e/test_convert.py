@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +96,17 @@ def test_nothing_is_overwritten_and_nothing_is_left_of_what_failed(
     assert "`recover` makes it whole" in outcome.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["precious", "program.py", "trace-1"]
     assert convert().status == 2
+
+
+def test_what_has_no_content_is_left_out(record: Record, write: Write, tmp_path: Path) -> None:
+    trace = record(write("print(1)")).directory
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(trace / "control.sock"))
+    os.mkfifo(trace / "pipe")
+    outcome = convert(trace, tmp_path / "new")
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert everything(tmp_path / "new") == everything(trace)
+    assert not (tmp_path / "new" / "control.sock").exists() and not (tmp_path / "new" / "pipe").exists()
 
 
 def test_what_is_being_recorded_is_not_converted(record: Record, write: Write, tmp_path: Path) -> None:

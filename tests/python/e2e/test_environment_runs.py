@@ -80,6 +80,25 @@ def tree(out: Path) -> str:
     return "".join(lines)
 
 
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("print(1)", []),
+        ("1 / 0", ["0001-uncaught-ZeroDivisionError"]),
+        ("import no_such_module", ["0001-uncaught-ModuleNotFoundError"]),
+    ],
+)
+def test_only_what_the_program_leaves_uncaught_is_dumped(
+    script: str, expected: list[str], enabled: Environment, tmp_path: Path
+) -> None:
+    # The interpreter asks the import system first whether the script is an archive; the answer is an exception.
+    (tmp_path / "app.py").write_text(script)
+    done = enabled.run(tmp_path, "app.py", CODETRACER_TRACE="out", CODETRACER_POLICY="flight-recorder")
+    assert done.returncode == (1 if expected else 0)
+    assert (tmp_path / "out" / "recording.json").exists()
+    assert sorted(path.name for path in (tmp_path / "out" / "dumps").glob("*")) == expected
+
+
 def test_recording_by_environment_is_switched_on_and_off(bare: Environment, tmp_path: Path) -> None:
     (tmp_path / "app.py").write_text(APP)
 
