@@ -77,9 +77,11 @@ pub fn recover_telling(path: &Path, mut progress: impl FnMut(u64) -> io::Result<
 /// A process that was killed leaves the socket at which it listened.
 #[cfg(unix)]
 fn remove_dead_socket(socket: &Path, done: &mut Vec<String>) -> RecorderResult<()> {
-    let nobody_listens = std::os::unix::net::UnixStream::connect(socket)
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if nobody_listens {
+    use std::os::unix::fs::FileTypeExt;
+    // Connecting to any other file is refused, too.
+    let is_socket = std::fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    if is_socket && std::os::unix::net::UnixStream::connect(socket).is_err_and(refused) {
         std::fs::remove_file(socket).map_err(|error| {
             crate::enverr!(Io, "cannot remove '{}'", socket.display())
                 .with_context("path", socket.display().to_string())

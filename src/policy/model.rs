@@ -160,8 +160,8 @@ pub enum Globals {
 pub struct EventsSection {
     /// A step for every line that runs, with the variables visible there.
     pub lines: bool,
-    /// Calls with their arguments. Without them there is only `<toplevel>`, with output and input: steps, returns and
-    /// exceptions belong to calls.
+    /// Calls with their arguments. Without them there is only `<toplevel>`: steps, returns and exceptions belong to
+    /// calls, and a script that nobody sees entered does not switch recording on.
     pub calls: bool,
     /// The values that calls return; without them a return shows none.
     pub returns: bool,
