@@ -232,7 +232,9 @@ def test_processes_that_start_at_once_lose_nothing_to_each_other(enabled: Enviro
 def test_a_child_that_outlives_its_parent_keeps_its_directory(enabled: Environment, tmp_path: Path) -> None:
     (tmp_path / "late.py").write_text("import sys\ndef work():\n    return sys.stdin.read()\nwork()\n")
     (tmp_path / "parent.py").write_text(
-        "import subprocess, sys\nsubprocess.Popen([sys.executable, 'late.py'], stdout=subprocess.DEVNULL)\n"
+        "import subprocess, sys, time\nsubprocess.Popen([sys.executable, 'late.py'], stdout=subprocess.DEVNULL)\n"
+        # When a process began is known to a hundredth of a second.
+        "time.sleep(0.1)\n"
     )
     out = tmp_path / "out"
     command = [enabled.python, "parent.py"]
