@@ -342,6 +342,12 @@ impl<'a> Take<'a> {
     /// Passes over one record and gives its tag.
     fn record(&mut self) -> Result<u8, Malformed> {
         let tag = self.u8()?;
+        self.pass(tag)?;
+        Ok(tag)
+    }
+
+    /// Passes over what a record of this kind has behind its tag.
+    pub fn pass(&mut self, tag: u8) -> Result<(), Malformed> {
         match tag {
             record::SET => {
                 self.u16()?;
@@ -378,7 +384,7 @@ impl<'a> Take<'a> {
             record::TURN => drop(self.bytes(8 + 8)?),
             _ => return Err(Malformed),
         }
-        Ok(tag)
+        Ok(())
     }
 
     /// Text with a u32 length.

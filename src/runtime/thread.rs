@@ -124,13 +124,15 @@ pub fn with_recorder<T>(shared: &Arc<Shared>, work: impl FnOnce(&mut ThreadRecor
     worked.flatten()
 }
 
-/// Adds text to the chunk of output that the calling thread is writing, if that is all there is to do.
+/// Adds text to the chunk of output that the calling thread is writing, if that is all there is to do. Call it with the
+/// GIL held.
 #[inline]
 pub fn continue_output(stream: u8, text: &str) -> bool {
-    RECORDER.with(|cell| match cell.try_borrow_mut() {
-        Ok(mut guard) => guard.as_mut().is_some_and(|recorder| recorder.continue_output(stream, text)),
-        Err(_) => false,
-    })
+    let continued = LATEST.with(&RECORDER, |cell| {
+        let mut guard = cell.try_borrow_mut().ok()?;
+        Some(guard.as_mut()?.continue_output(stream, text))
+    });
+    continued.flatten() == Some(true)
 }
 
 /// Lets go of the calling thread's recorder, so that its stream is closed.

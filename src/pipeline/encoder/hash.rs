@@ -5,6 +5,16 @@
 
 const K: [u64; 4] = [0xA076_1D64_78BD_642F, 0xE703_7ED1_A0B4_28DB, 0x8EBC_6AF0_9C88_C6E3, 0x5899_65CC_7537_4CC3];
 
+/// Bits of an entry in a table by hashes that say where something is. The others are some of its hash: most that share the
+/// entry's slot are told apart by them, without a look at what is there.
+pub(super) const PLACE: u32 = (1 << 24) - 1;
+
+/// The bits of a hash behind those `slot_bits` that choose the slot, where an entry has them.
+#[inline]
+pub(super) const fn tag(hash: u64, slot_bits: u32) -> u32 {
+    ((hash << slot_bits >> 56) as u32) << 24
+}
+
 #[inline]
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;

@@ -5,6 +5,8 @@
 //! - A place in a table is taken by whatever comes last: near copies are cheap ones.
 //! - Clearing costs by what was put in: a content may be small.
 
+use super::hash::{PLACE, tag};
+
 /// A whole event, or a step with all its variables.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Piece {
@@ -19,7 +21,7 @@ const PIECE_BITS: u32 = 14;
 #[derive(Debug)]
 pub(super) struct Pieces {
     list: Vec<Piece>,
-    /// The last piece of a hash, plus 1, and in the upper bits some of the hash: most others are told apart by them.
+    /// The last piece of a hash, plus 1, with its [`tag`].
     table: Box<[u32]>,
     /// The piece that comes after the one that was found last: repetition goes on there.
     next: Option<usize>,
@@ -33,13 +35,6 @@ impl Default for Pieces {
 
 const fn piece_slot(hash: u64) -> usize {
     (hash >> (u64::BITS - PIECE_BITS)) as usize
-}
-
-/// Bits of a table's entry that say which piece; no piece beyond is found.
-const INDEX: u32 = (1 << 24) - 1;
-
-const fn piece_tag(hash: u64) -> u32 {
-    ((hash << PIECE_BITS >> 56) as u32) << 24
 }
 
 impl Pieces {
@@ -71,8 +66,8 @@ impl Pieces {
         let is_it = |index: &usize| self.list.get(*index).is_some_and(|piece| piece.hash == hash);
         let found = self.next.filter(is_it).or_else(|| {
             let entry = self.table[piece_slot(hash)];
-            let last = ((entry & INDEX) as usize).checked_sub(1);
-            last.filter(|_| entry & !INDEX == piece_tag(hash)).filter(is_it)
+            let last = ((entry & PLACE) as usize).checked_sub(1);
+            last.filter(|_| entry & !PLACE == tag(hash, PIECE_BITS)).filter(is_it)
         });
         self.next = found.map(|index| index + 1);
         found.map(|index| self.list[index])
@@ -82,8 +77,9 @@ impl Pieces {
     #[inline]
     pub(super) fn push(&mut self, hash: u64, position: usize, len: usize) {
         self.list.push(Piece { hash, position: position as u32, len: len as u32 });
-        if self.list.len() <= INDEX as usize {
-            self.table[piece_slot(hash)] = self.list.len() as u32 | piece_tag(hash);
+        // No piece beyond is found.
+        if self.list.len() <= PLACE as usize {
+            self.table[piece_slot(hash)] = self.list.len() as u32 | tag(hash, PIECE_BITS);
         }
     }
 }

@@ -7,6 +7,7 @@
 //! - A match is checked byte by byte; the table only says where to look. It knows the latest place of a word: near
 //!   offsets are short.
 
+use super::hash::{PLACE, tag};
 use super::sequences::Sequences;
 
 /// Bytes that are looked up together; shorter matches are found only next to longer ones.
@@ -17,33 +18,29 @@ const PATIENCE: u32 = 6;
 /// Within a match so few of the words are remembered.
 const STRIDE: usize = 24;
 
-/// Most stretches that an entry can tell apart.
-const MAX_STRETCHES: usize = 1 << 24;
-
-/// Where a word is. A few more bits of its hash tell most other words apart without a look at the history, which is seldom
-/// in the processor's caches.
+/// Where a word is. The history is seldom in the processor's caches: a few more bits of the hash spare a look at it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Entry {
     /// Position in the history, plus 1; 0 for none.
     at: u32,
-    /// The stretch, and in the upper eight bits those of the hash.
+    /// The stretch, with the [`tag`] of the word's hash.
     stretch: u32,
 }
 
 impl Entry {
     #[inline]
     const fn new(at: usize, stretch: u32, hash: u64) -> Self {
-        Self { at: (at + 1) as u32, stretch: stretch | tag_of(hash) }
+        Self { at: (at + 1) as u32, stretch: stretch | tag(hash, TABLE_BITS) }
     }
 
     #[inline]
     const fn may_be(self, hash: u64) -> bool {
-        self.stretch & !(MAX_STRETCHES as u32 - 1) == tag_of(hash)
+        self.stretch & !PLACE == tag(hash, TABLE_BITS)
     }
 
     #[inline]
     const fn stretch(self) -> usize {
-        self.stretch as usize & (MAX_STRETCHES - 1)
+        (self.stretch & PLACE) as usize
     }
 }
 
@@ -85,12 +82,6 @@ const fn hash_of(word: u64) -> u64 {
 #[inline]
 const fn slot_of(hash: u64) -> usize {
     (hash >> (u64::BITS - TABLE_BITS)) as usize
-}
-
-/// The eight bits of the hash behind those that choose the slot, as the upper ones of a number.
-#[inline]
-const fn tag_of(hash: u64) -> u32 {
-    ((hash << TABLE_BITS >> 56) as u32) << 24
 }
 
 /// How many bytes two slices have in common at their start.
@@ -145,7 +136,7 @@ impl Words {
 
     /// Appends `bytes` to the content, as copies where they are known.
     pub(super) fn append(&mut self, sequences: &mut Sequences, bytes: &[u8]) {
-        if bytes.len() < WORD || self.stretches.len() >= MAX_STRETCHES {
+        if bytes.len() < WORD || self.stretches.len() > PLACE as usize {
             // Too short to be found, now or later; or too much is remembered already.
             return sequences.literal(bytes);
         }

@@ -81,7 +81,7 @@ impl OpenChunk {
     /// A chunk of this stream is open, and this frame wrote to it by this instruction.
     #[inline]
     pub fn is_at(&self, stream: u8, place: (usize, usize)) -> bool {
-        self.origin.as_ref().is_some_and(|origin| origin.stream == stream) && self.place == Some(place)
+        self.origin_at(stream, place).is_some()
     }
 
     /// Where what was added last comes from.

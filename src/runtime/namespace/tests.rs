@@ -12,23 +12,7 @@ use crate::ffi::{probe, with_obj};
 use crate::pipeline::tables::Tables;
 use crate::runtime::value::Limits;
 use crate::runtime::value::names::SharedTypes;
-
-struct ShowAll;
-
-impl NamePolicy for ShowAll {
-    fn hides_names(&self) -> bool {
-        false
-    }
-    fn identity(&self) -> Option<usize> {
-        Some(0)
-    }
-    fn attribute(&mut self, _: Obj<'_>) -> ValueAction {
-        ValueAction::Allow
-    }
-    fn dict_key(&mut self, _: Obj<'_>) -> ValueAction {
-        ValueAction::Allow
-    }
-}
+use crate::runtime::value::show_all::ShowAll;
 
 /// A view, and what it needs; an oracle looks at everything every time.
 struct Viewer {

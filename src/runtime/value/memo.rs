@@ -347,24 +347,7 @@ mod tests {
     use crate::pipeline::tables::Tables;
     use crate::runtime::value::Limits;
     use crate::runtime::value::names::SharedTypes;
-    use crate::trace_filter::ValueAction;
-
-    pub(super) struct ShowAll;
-
-    impl NamePolicy for ShowAll {
-        fn hides_names(&self) -> bool {
-            false
-        }
-        fn identity(&self) -> Option<usize> {
-            Some(0)
-        }
-        fn attribute(&mut self, _: Obj<'_>) -> ValueAction {
-            ValueAction::Allow
-        }
-        fn dict_key(&mut self, _: Obj<'_>) -> ValueAction {
-            ValueAction::Allow
-        }
-    }
+    use crate::runtime::value::show_all::ShowAll;
 
     /// What a reader gets of a value at a step of its own: whether it is remembered, and its bytes.
     pub(super) fn recall(snapshotter: &mut Snapshotter, value: &Bound<'_, PyAny>) -> (bool, Vec<u8>) {

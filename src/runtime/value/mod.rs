@@ -25,6 +25,8 @@ mod instance;
 pub mod memo;
 mod moments;
 pub mod names;
+#[cfg(test)]
+pub mod show_all;
 pub mod special;
 pub mod target;
 pub mod text;

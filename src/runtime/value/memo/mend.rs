@@ -99,12 +99,13 @@ mod tests {
     use pyo3::prelude::*;
     use pyo3::types::PyDict;
 
-    use super::super::tests::{ShowAll, recall};
+    use super::super::tests::recall;
     use super::*;
     use crate::ffi::{probe, with_obj};
     use crate::pipeline::tables::Tables;
     use crate::runtime::value::Limits;
     use crate::runtime::value::names::SharedTypes;
+    use crate::runtime::value::show_all::ShowAll;
 
     const WORLD: &std::ffi::CStr = c"
 import random
