@@ -62,9 +62,13 @@ def shown(figure: Figure) -> str:
     return f"{value:.{digits}f} ±{deviation:.{digits}f}"
 
 
-def geometric_mean(figures: Sequence[Figure]) -> str:
+def geometric_mean(values: Sequence[float]) -> float:
+    return math.exp(statistics.fmean(map(math.log, values)))
+
+
+def shown_mean(figures: Sequence[Figure]) -> str:
     values = [figure[0] for figure in figures if figure is not None and figure[0] > 0]
-    return f"{math.exp(statistics.fmean(map(math.log, values))):.2f}" if values else "–"
+    return f"{geometric_mean(values):.2f}" if values else "–"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[Figure]]) -> None:
@@ -76,7 +80,7 @@ def print_table(title: str, columns: Sequence[str], rows: Mapping[str, Sequence[
     print(f"|---|{'---|' * len(columns)}")
     for name, figures in rows.items():
         print(f"| {name} | {' | '.join(map(shown, figures))} |")
-    means = [geometric_mean(column) for column in zip(*rows.values(), strict=True)]
+    means = [shown_mean(column) for column in zip(*rows.values(), strict=True)]
     print(f"| *geometric mean* | {' | '.join(means)} |")
 
 
@@ -140,8 +144,8 @@ def print_sizes(results: Mapping[str, Row]) -> None:
     sizes = {name: each(row, "full", bytes_per_step) for name, row in results.items()}
     others = [size for name, size in sizes.items() if not name.startswith("fib")]
     if any(sizes.values()):
-        print(f"\nBytes per step, geometric mean: {geometric_mean([*sizes.values()])}", end="")
-        print(f"; without fib, which repeats itself: {geometric_mean(others)}", end="")
+        print(f"\nBytes per step, geometric mean: {shown_mean([*sizes.values()])}", end="")
+        print(f"; without fib, which repeats itself: {shown_mean(others)}", end="")
         print(f"; values that never repeat (fresh): {shown(sizes.get('fresh'))}")
 
 

@@ -8,11 +8,10 @@ Invariants:
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench_table import Row, bytes_per_step, each, over_plain_rss, ratio
+from bench_table import Figure, Row, bytes_per_step, each, geometric_mean, over_plain_rss, ratio
 
 SCALARS = ("fib", "loop", "fib-far", "loop-far")
 """Workloads whose variables are numbers."""
@@ -36,16 +35,12 @@ class Target:
         return value >= self.limit if self.at_least else value <= self.limit
 
 
-def geometric(values: Sequence[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, values)))
+def median(figure: Figure) -> float | None:
+    return figure[0] if figure else None
 
 
 def median_ratio(recorder: str, base: str, key: str) -> Callable[[Row], float | None]:
-    def figure(row: Row) -> float | None:
-        found = ratio(row, recorder, base, key)
-        return found[0] if found else None
-
-    return figure
+    return lambda row: median(ratio(row, recorder, base, key))
 
 
 def faster_than_the_release(row: Row) -> float | None:
@@ -55,13 +50,11 @@ def faster_than_the_release(row: Row) -> float | None:
 
 
 def size(row: Row) -> float | None:
-    found = each(row, "full", bytes_per_step)
-    return found[0] if found else None
+    return median(each(row, "full", bytes_per_step))
 
 
 def memory(row: Row) -> float | None:
-    found = over_plain_rss(row, "full")
-    return found[0] if found else None
+    return median(over_plain_rss(row, "full"))
 
 
 TARGETS = (
@@ -75,7 +68,7 @@ TARGETS = (
     Target(
         "interpreter's threads over the floor's, geometric mean",
         median_ratio("full", "floor", "interpreter_cpu"),
-        geometric,
+        geometric_mean,
         2,
     ),
     Target(
@@ -84,16 +77,16 @@ TARGETS = (
         max,
         3.5,
     ),
-    Target("wall time over plain, geometric mean", median_ratio("full", "plain", "wall"), geometric, 3),
+    Target("wall time over plain, geometric mean", median_ratio("full", "plain", "wall"), geometric_mean, 3),
     Target("wall time over plain, most", median_ratio("full", "plain", "wall"), max, 7),
     Target("times faster than 0.3.0, least", faster_than_the_release, min, 100, at_least=True),
     Target(
         "CPU time over viztracer's with values, geometric mean",
         median_ratio("full", "viztracer-values", "cpu"),
-        geometric,
+        geometric_mean,
         0.1,
     ),
-    Target("bytes per step, geometric mean", size, geometric, 3),
+    Target("bytes per step, geometric mean", size, geometric_mean, 3),
     Target("bytes per step of values that never repeat", size, max, math.inf, workloads=("fresh",)),
     Target(
         "skipped code over plain, CPU time, most",
@@ -125,7 +118,7 @@ def print_targets(results: Mapping[str, Row]) -> None:
             continue
         value = target.together([*found.values()])
         met = "" if math.isinf(target.limit) else "yes" if target.meets(value) else "no"
-        by = f"{len(found)} programs" if target.together is geometric else extreme(found, value)
+        by = f"{len(found)} programs" if target.together is geometric_mean else extreme(found, value)
         if missing:
             by += f", without {', '.join(missing)}"
         print(f"| {target.what} | {limit} | {shown(value)} | {met} | {by} |")

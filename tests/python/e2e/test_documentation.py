@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.filters import LOGIN_ALONE, MINE
 from support.running import environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,24 +30,7 @@ class Login(unittest.TestCase):
     def test_login(self):
         self.assertEqual("user".upper(), "USER")
 """
-FILTER = """\
-[meta]
-name = "mine"
-version = 1
-
-[scope]
-default_exec = "inherit"
-default_value_action = "inherit"
-
-[[scope.rules]]
-selector = "obj:app.core.Service.*"
-exec = "skip"
-reason = "not today"
-
-[[scope.rules]]
-selector = "obj:app.core.Service.login"
-exec = "trace"
-"""
+FILTER = MINE + LOGIN_ALONE
 GIVEN = {
     "README.md": {
         "examples/fibonacci.py": (ROOT / "examples" / "fibonacci.py").read_text(encoding="utf-8"),

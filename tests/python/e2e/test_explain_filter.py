@@ -5,29 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from support.filters import LOGIN_ALONE, MINE
 from support.recording import Recording
 from support.running import Outcome, python
 
 Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
-FILTER = """
-[meta]
-name = "mine"
-version = 1
-
-[scope]
-default_exec = "inherit"
-default_value_action = "inherit"
-
-[[scope.rules]]
-selector = "obj:app.core.Service.*"
-exec = "skip"
-reason = "not today"
-
-[[scope.rules]]
-selector = "obj:app.core.Service.login"
-exec = "trace"
+FILTER = f"""
+{MINE}{LOGIN_ALONE}\
 [[scope.rules.value_patterns]]
 selector = "arg:pin_*"
 action = "drop"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from oracle.model import Value
+from support.filters import MINE
 from support.reading import Thread, Trace
 from support.recording import Recording
 from support.running import python
@@ -18,15 +19,7 @@ Record = Callable[..., Recording]
 Write = Callable[..., Path]
 
 GUIDE = Path(__file__).parents[3] / "docs" / "filters.md"
-HEAD = """
-[meta]
-name = "mine"
-version = 1
-
-[scope]
-default_exec = "inherit"
-default_value_action = "inherit"
-"""
+HEAD = "\n" + MINE
 
 
 def rule(selector: str, *patterns: tuple[str, str], more: str = "") -> str:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.outputs import WRITE, WRITE_OTHER, text_of
+from support.outputs import WRITE, WRITE_OTHER, plain_and_recorded, text_of
 from support.recording import Recording
-from support.running import Outcome, python
+from support.running import Outcome
 
 Write = Callable[..., Path]
 Record = Callable[..., Recording]
@@ -118,12 +118,8 @@ def without_addresses(text: str) -> str:
 
 
 def compare(script: Path, record: Record, io: str, unbuffered: str) -> tuple[Outcome, Recording]:
-    env = {"PYTHONUNBUFFERED": unbuffered}
-    plain = python([script], env=env)
-    recorded = record(script, env=env, options=["--io-capture", io, "--propagate-script-exit"])
-    assert (recorded.stdout, recorded.status) == (plain.stdout, plain.status)
-    assert without_addresses(recorded.stderr) == without_addresses(plain.stderr)
-    return plain, recorded
+    options = "--propagate-script-exit"
+    return plain_and_recorded(script, record, io, unbuffered, options, comparable=without_addresses)
 
 
 @BUFFERING

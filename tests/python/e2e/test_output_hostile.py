@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 from codetracer_python_recorder.codetracer_python_recorder import recover_trace
-from support.outputs import WRITE, WRITE_OTHER, text_of
+from support.outputs import WRITE, WRITE_OTHER, plain_and_recorded, text_of
 from support.reading import Trace
 from support.recording import Recording
-from support.running import Outcome, python
+from support.running import python
 
 Write = Callable[..., Path]
 Record = Callable[..., Recording]
@@ -146,15 +146,6 @@ def crashed(directory: Path) -> Trace:
     """The trace of a program that ended without its recorder's leave, mended."""
     recover_trace(str(directory))
     return Trace(directory)
-
-
-def plain_and_recorded(script: Path, record: Record, io: str, unbuffered: str) -> tuple[Outcome, Recording]:
-    """A plain and a recorded run, which show the same and end alike."""
-    env = {"PYTHONUNBUFFERED": unbuffered}
-    plain = python([script], env=env)
-    recorded = record(script, env=env, options=["--io-capture", io])
-    assert (recorded.stdout, recorded.stderr, recorded.status) == (plain.stdout, plain.stderr, plain.status)
-    return plain, recorded
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])

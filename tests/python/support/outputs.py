@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from .reading import Output, Thread
+from .recording import Recording
+from .running import Outcome, python
 
 WRITE, WRITE_OTHER, READ = 0, 2, 3
 """Kinds of events: stdout, stderr, stdin."""
+
+
+def plain_and_recorded(
+    script: Path,
+    record: Callable[..., Recording],
+    io: str,
+    unbuffered: str,
+    *options: str,
+    comparable: Callable[[str], str] = str,
+) -> tuple[Outcome, Recording]:
+    """A plain and a recorded run, which show the same and end alike; `comparable` is what is compared of stderr."""
+    env = {"PYTHONUNBUFFERED": unbuffered}
+    plain = python([script], env=env)
+    recorded = record(script, env=env, options=["--io-capture", io, *options])
+    assert (recorded.stdout, recorded.status) == (plain.stdout, plain.status), recorded.stderr
+    assert comparable(recorded.stderr) == comparable(plain.stderr)
+    return plain, recorded
 
 
 def facts(output: Output) -> dict[str, Any]:
