@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-import struct
 import subprocess
 import tempfile
 from pathlib import Path
 
+import cbor2
 import extension
 from common import ROOT, clean_env, fail, need_build_tools, primary, run, say
 
@@ -53,33 +53,6 @@ def need_fuzzer() -> None:
         )
 
 
-def cbor(value: object) -> bytes:
-    """A value as in `trace.bin`."""
-
-    def head(major: int, n: int) -> bytes:
-        if n < 24:
-            return bytes([major << 5 | n])
-        size = next(size for size in range(4) if n < 1 << (8 << size))
-        return bytes([major << 5 | 24 + size]) + n.to_bytes(1 << size, "big")
-
-    match value:
-        case None:
-            return b"\xf6"
-        case bool():
-            return b"\xf5" if value else b"\xf4"
-        case int():
-            return head(0, value) if value >= 0 else head(1, -1 - value)
-        case float():
-            return b"\xfb" + struct.pack(">d", value)
-        case str():
-            return head(3, len(value.encode())) + value.encode()
-        case list():
-            return head(4, len(value)) + b"".join(map(cbor, value))
-        case dict():
-            return head(5, len(value)) + b"".join(cbor(key) + cbor(entry) for key, entry in value.items())
-    raise TypeError(value)
-
-
 def seeds_of_traces(directory: Path) -> list[bytes]:
     """What `support::directory` in the targets makes trace directories of, its first byte says which kind."""
     interpreter = primary()
@@ -90,7 +63,7 @@ def seeds_of_traces(directory: Path) -> list[bytes]:
         command: list[str | Path] = [interpreter.python, "-m", "codetracer_python_recorder", "--format", name]
         run([*command, "-o", directory / name, program], stdout=subprocess.DEVNULL)
     trace = directory / "json"
-    events = b"".join(map(cbor, json.loads((trace / "trace.json").read_text())))
+    events = b"".join(map(cbor2.dumps, json.loads((trace / "trace.json").read_text())))
     return [
         b"\x00" + (directory / "binary" / "trace.bin").read_bytes()[8:],
         b"\x01" + events,
