@@ -65,6 +65,12 @@ fn settle_directory(py: Python<'_>) {
     py.detach(session::claim::settle);
 }
 
+/// The filter of the project that a file is in, if there is one: `start_tracing` looks for that of the script.
+#[pyfunction]
+fn find_project_filter(path: PathBuf) -> Option<std::ffi::OsString> {
+    crate::trace_filter::find_project_filter(&path).map(PathBuf::into_os_string)
+}
+
 /// Ends the recording and finishes its files.
 #[pyfunction]
 #[pyo3(signature = (exit_code=None))]
@@ -243,6 +249,7 @@ fn codetracer_python_recorder(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(recording_location, module)?)?;
     module.add_function(wrap_pyfunction!(is_secret_name, module)?)?;
     module.add_function(wrap_pyfunction!(explain_filter, module)?)?;
+    module.add_function(wrap_pyfunction!(find_project_filter, module)?)?;
     module.add_function(wrap_pyfunction!(run_detached, module)?)?;
     module.add_function(wrap_pyfunction!(call_detached, module)?)?;
     module.add("VERSION", env!("CARGO_PKG_VERSION"))?;

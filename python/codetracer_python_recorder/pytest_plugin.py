@@ -21,7 +21,7 @@ import pytest
 
 from . import session
 from .auto_start import filters_from_env, format_from_env, is_disabled
-from .codetracer_python_recorder import RecorderError
+from .codetracer_python_recorder import RecorderError, find_project_filter
 
 FAILED = "failed"
 ALL = "all"
@@ -154,8 +154,7 @@ def _filters_of(item: pytest.Item) -> list[str] | None:
 
     `start` looks for a project's above the script, which is pytest.
     """
-    above = (directory / ".codetracer" / "trace-filter.toml" for directory in item.path.absolute().parents)
-    project = next((str(path) for path in above if path.is_file()), None)
+    project = find_project_filter(str(item.path))
     return [*([project] if project else []), *filters_from_env()] or None
 
 
