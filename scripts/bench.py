@@ -38,7 +38,8 @@ import bench_prints
 import bench_sampling
 from bench_table import print_tables
 from bench_targets import print_targets
-from common import ROOT, Interpreter, clean_env, fail, interpreters, need_build_tools, primary, run, say
+from common import ROOT, Interpreter, clean_env, fail, interpreters, primary, run, say
+from release_wheel import build_wheel
 
 BENCHES = ROOT / "benches"
 MADE = ROOT / "target" / "bench"
@@ -109,13 +110,10 @@ def venv_with(interpreter: Interpreter, name: str, *packages: str) -> Path:
 
 def our_release(interpreter: Interpreter) -> Path:
     """A fresh release wheel, installed."""
-    need_build_tools()
-    interpreter.ensure_venv()
     wheels = MADE / "wheels" / interpreter.version
     shutil.rmtree(wheels, ignore_errors=True)
     say(f"Building the release wheel for CPython {interpreter.version}")
-    options = ["--release", "--locked", "--quiet", "--interpreter", str(interpreter.path), "--out", str(wheels)]
-    run([interpreter.python, "-m", "maturin", "build", *options], env=interpreter.cargo_env())
+    build_wheel(interpreter, wheels, "--quiet")
     [wheel] = wheels.glob("*.whl")
     python = venv_with(interpreter, "ours")
     install = ["--quiet", "--disable-pip-version-check", "--force-reinstall", "--no-deps"]

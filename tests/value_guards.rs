@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use codetracer_python_recorder::ffi::object::Obj;
 use codetracer_python_recorder::ffi::{probe, with_obj};
-use codetracer_python_recorder::pipeline::layout::record;
+use codetracer_python_recorder::pipeline::layout::{Take, record};
 use codetracer_python_recorder::pipeline::tables::Tables;
 use codetracer_python_recorder::runtime::slots::SlotCache;
 use codetracer_python_recorder::runtime::value::memo::Recalled;
@@ -332,14 +332,16 @@ impl World {
                 if !reader.cache.has(Some(object), &mut self.snapshotter) {
                     reader.cache.set(0, object, &mut self.snapshotter, &mut HideSecrets, &mut out);
                 }
-                fresh.extend_from_slice(&[record::SET, 0, 0]);
                 self.oracle.begin_step(0);
                 self.oracle.write(object, &mut HideSecrets, &mut fresh);
             });
             self.compared += 1;
             if !out.is_empty() {
                 self.sent += 1;
-                reader.shown = out;
+                let mut take = Take::new(&out);
+                assert_eq!((take.u8(), take.u16()), (Ok(record::SET), Ok(0)));
+                reader.shown = take.value().unwrap().to_vec();
+                assert!(take.is_empty());
             }
             assert!(reader.shown == fresh, "{name} after {what}:\n{:?}\n{:?}", reader.shown, fresh);
         }

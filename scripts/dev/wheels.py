@@ -10,7 +10,8 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-from common import ROOT, Interpreter, clean_env, fail, human_size, interpreters, need_build_tools, run, say
+from common import ROOT, Interpreter, clean_env, fail, human_size, interpreters, run, say
+from release_wheel import build_wheel
 
 DIST = ROOT / "dist"
 PROGRAM = "examples/fibonacci.py"
@@ -30,14 +31,11 @@ def wheels_of(interpreter: Interpreter) -> list[Path]:
 
 def build() -> None:
     """A wheel for every interpreter, and the source distribution."""
-    need_build_tools()
     for interpreter in interpreters():
-        interpreter.ensure_venv()
         say(f"Building the wheel for CPython {interpreter.version}")
         for old in wheels_of(interpreter):
             old.unlink()
-        options = ["--release", "--locked", "--interpreter", str(interpreter.path), "--out", str(DIST)]
-        run([interpreter.python, "-m", "maturin", "build", *options], env=interpreter.cargo_env())
+        build_wheel(interpreter, DIST)
     run([interpreters()[0].python, "-m", "maturin", "sdist", "--out", DIST])
     for path in sorted(DIST.iterdir()):
         print(f"{path.relative_to(ROOT)}  {human_size(path.stat().st_size)}")

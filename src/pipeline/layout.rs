@@ -39,6 +39,9 @@
 //! | `SEQ` `TUPLE` `STRUCT` | type u32, count u32, that many values |
 //! | `RAW` `ERROR` | type u32, len u32, UTF-8 |
 //! | `TYPED` | type u32, then a scalar value (`TRUE` … `BIGINT`) that is shown with that type |
+//! | `WHOLE` | len u32, content u64, a value of that many bytes | only around the value of a record: so it is passed over, or known, without a look into it |
+//!
+//! Values of one process that stand behind the same `content` have the same bytes; 0 says nothing.
 
 use crate::ffi::append::append;
 
@@ -83,6 +86,10 @@ pub mod value {
     pub const RAW: u8 = 0x2a;
     pub const ERROR: u8 = 0x2b;
     pub const TYPED: u8 = 0x2c;
+    pub const WHOLE: u8 = 0x2d;
+
+    /// Bytes in front of the value that a `WHOLE` is around.
+    pub const WHOLE_HEAD: usize = 1 + 4 + 8;
 }
 
 /// Streams of an `OUTPUT` record.
@@ -231,11 +238,35 @@ pub trait Put {
         self.put_array([tag, ty[0], ty[1], ty[2], ty[3], n[0], n[1], n[2], n[3]]);
         self.put_bytes(text.as_bytes());
     }
+    /// Head of a `WHOLE`: a value of so many bytes follows.
+    #[inline]
+    fn put_whole(&mut self, len: usize, content: u64) {
+        self.put_array(whole(len, content));
+    }
     /// Head of a `SEQ`, `TUPLE` or `STRUCT` (the tag); `count` values follow.
     #[inline]
     fn put_compound(&mut self, tag: u8, type_ref: u32, count: u32) {
         let (ty, n) = (type_ref.to_le_bytes(), count.to_le_bytes());
         self.put_array([tag, ty[0], ty[1], ty[2], ty[3], n[0], n[1], n[2], n[3]]);
+    }
+}
+
+/// The head of a `WHOLE`; the caller bounds the length far below 4 GiB.
+#[inline]
+fn whole(len: usize, content: u64) -> [u8; value::WHOLE_HEAD] {
+    let mut head = [0; value::WHOLE_HEAD];
+    head[0] = value::WHOLE;
+    head[1..5].copy_from_slice(&(len as u32).to_le_bytes());
+    head[5..].copy_from_slice(&content.to_le_bytes());
+    head
+}
+
+/// What was put behind a `WHOLE` head up to the end is the value.
+#[inline]
+pub fn end_whole(out: &mut [u8], value_at: usize, content: u64) {
+    let len = out.len().saturating_sub(value_at);
+    if let Some(head) = value_at.checked_sub(value::WHOLE_HEAD).and_then(|at| out.get_mut(at..value_at)) {
+        head.copy_from_slice(&whole(len, content));
     }
 }
 
@@ -301,9 +332,25 @@ impl<'a> Take<'a> {
         self.rest = rest;
         Ok(head)
     }
-    /// One value as it is. How deep it is nested, and what its texts are, is left to whoever encodes it.
+    /// The value of a record as it is, without what is around it.
     #[inline]
     pub fn value(&mut self) -> Result<&'a [u8], Malformed> {
+        Ok(self.known_value()?.1)
+    }
+
+    /// The same, and the number of its content, 0 if it has none.
+    #[inline]
+    pub fn known_value(&mut self) -> Result<(u64, &'a [u8]), Malformed> {
+        if self.rest.first() != Some(&value::WHOLE) {
+            return Ok((0, self.plain_value()?));
+        }
+        self.u8()?;
+        let len = self.u32()?;
+        Ok((self.u64()?, self.bytes(len as usize)?))
+    }
+
+    /// How deep it is nested, and what its texts are, is left to whoever encodes it.
+    fn plain_value(&mut self) -> Result<&'a [u8], Malformed> {
         let start = self.rest;
         let mut left = 1u64;
         while left > 0 {
@@ -407,89 +454,4 @@ pub fn events_in(records: &[u8]) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_put_is_taken() {
-        let mut buffer = Vec::new();
-        buffer.put_u16(7);
-        buffer.put_int(-3);
-        buffer.put_float(1.5);
-        buffer.put_str("né");
-        let mut take = Take::new(&buffer);
-        assert_eq!(take.u16(), Ok(7));
-        assert_eq!((take.u8(), take.i64()), (Ok(value::INT), Ok(-3)));
-        assert_eq!((take.u8(), take.f64()), (Ok(value::FLOAT), Ok(1.5)));
-        assert_eq!((take.u8(), take.text()), (Ok(value::STR), Ok("né")));
-        assert!(take.is_empty());
-    }
-
-    #[test]
-    fn events_are_counted_by_the_records_that_stand_for_them_and_half_a_record_is_none() {
-        let mut records = Vec::new();
-        let mut ends = vec![(0, 0)];
-        let mut record = |events: u64, compose: &dyn Fn(&mut Vec<u8>)| {
-            compose(&mut records);
-            ends.push((records.len(), events));
-        };
-        let value = |out: &mut Vec<u8>| {
-            out.put_compound(value::SEQ, 1, 3);
-            out.put_str("text");
-            out.put_bytes(&[value::TYPED, 2, 0, 0, 0, value::BIGINT, 1, 1, 0, 0, 0, 9]);
-            out.put_typed_text(value::RAW, 3, "raw");
-        };
-        record(0, &|out| {
-            out.put_tagged(record::TURN, 1);
-            out.put_u64(2);
-        });
-        record(0, &|out| out.put_bytes(&[record::CALL, 0, 0, 0, 0]));
-        record(0, &|out| {
-            out.put_bytes(&[record::SET, 0, 0]);
-            value(out);
-        });
-        record(1, &|out| out.put_u8(record::CALL_END));
-        record(1, &|out| out.put_bytes(&[record::DECLARE, 1, 0, 1, 0, b'n']));
-        record(1, &|out| out.put_bytes(&[record::UNSET, 1, 0]));
-        record(2, &|out| out.put_bytes(&[record::STEP, 1, 0, 0, 0]));
-        record(3, &|out| {
-            out.put_bytes(&[record::OUTPUT, 0, 0]);
-            out.put_bytes(&[0; 4 + 4 + 8]);
-            out.put_text("output");
-        });
-        record(3, &|out| out.put_bytes(&[record::LOST, 0, 1, 0, 0, 0, 0, 0, 0, 0]));
-        record(4, &|out| {
-            out.put_bytes(&[record::EVENT, 0]);
-            out.put_text("{}");
-            out.put_text("");
-        });
-        record(5, &|out| {
-            out.put_bytes(&[record::THROW, 0, 0, 0, 0]);
-            value(out);
-        });
-        record(6, &|out| {
-            out.put_u8(record::RETURN);
-            value(out);
-        });
-        record(7, &|out| out.put_bytes(&[record::RESUME, 0, 0, 0, 0]));
-        record(7, &|out| {
-            out.put_tagged(record::SAMPLE_BEGIN, 1);
-            out.put_text("{}");
-        });
-        record(7, &|out| out.put_tagged(record::SAMPLE_END, 1));
-        for len in 0..=records.len() {
-            let whole = ends.iter().rev().find(|(end, _)| *end <= len).unwrap();
-            assert_eq!(events_in(&records[..len]), whole.1, "of {len} bytes");
-        }
-        records.push(0xee);
-        records.push(record::CALL_END);
-        assert_eq!(events_in(&records), 7);
-    }
-
-    #[test]
-    fn short_or_invalid_bytes_are_an_error_and_not_a_panic() {
-        assert_eq!(Take::new(&[1, 0]).u32(), Err(Malformed));
-        assert_eq!(Take::new(&[9, 0, 0, 0, b'a']).text(), Err(Malformed));
-        assert_eq!(Take::new(&[1, 0, 0, 0, 0xff]).text(), Err(Malformed));
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@
 //! - Buffers are reused: in the steady state an update allocates nothing.
 
 use crate::ffi::object::{Kind, Obj, Text};
-use crate::pipeline::layout::{Put, record, value as tag};
+use crate::pipeline::layout::{Put, end_whole, record, value as tag, value::WHOLE_HEAD};
 use crate::runtime::value::memo::Recalled;
 use crate::runtime::value::{NamePolicy, Snapshotter, redacted};
 use crate::trace_filter::ValueAction;
@@ -207,7 +207,7 @@ impl SlotCache {
         policy: &mut impl NamePolicy,
         out: &mut Vec<u8>,
     ) {
-        if self.state == SNAPSHOT && snapshotter.is_same(object, policy, out.len() + HEAD, &self.bytes) {
+        if self.state == SNAPSHOT && snapshotter.is_same(object, policy, out.len() + HEAD + WHOLE_HEAD, &self.bytes) {
             return;
         }
         let known = if self.state == CONTENT { self.scalar } else { 0 };
@@ -219,8 +219,10 @@ impl SlotCache {
             Recalled::Written(value_at) => self.keep(&out[value_at..]),
             Recalled::Nothing => {
                 head(slot, out);
+                out.put_whole(0, 0);
                 let value_at = out.len();
                 snapshotter.write(object, policy, out);
+                end_whole(out, value_at, 0);
                 self.keep(&out[value_at..]);
             }
         }

@@ -2,7 +2,8 @@
 
 pub mod model;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use codetracer_python_recorder::pipeline::encoder::StreamEncoder;
 use codetracer_python_recorder::pipeline::layout::{Put, output, record, value};
@@ -229,6 +230,24 @@ pub struct StreamWriter {
     stack: Vec<OpenFrame>,
 }
 
+/// Some values stand as they are, some as a whole, and some of these with the number of their content, which is the same
+/// in all streams: an encoder goes by it.
+fn put_value(value: &Value, to: &mut Vec<u8>) {
+    static CONTENTS: LazyLock<Mutex<HashMap<Vec<u8>, u64>>> = LazyLock::new(Mutex::default);
+    let mut bytes = Vec::new();
+    value.put(&mut bytes);
+    match bytes.len() % 3 {
+        0 => {}
+        1 => to.put_whole(bytes.len(), 0),
+        _ => {
+            let mut contents = CONTENTS.lock().unwrap();
+            let next = contents.len() as u64 + 1;
+            to.put_whole(bytes.len(), *contents.entry(bytes.clone()).or_insert(next));
+        }
+    }
+    to.put_bytes(&bytes);
+}
+
 #[derive(Debug)]
 struct OpenFrame {
     fixed: u16,
@@ -292,7 +311,7 @@ impl StreamWriter {
             }
             Op::Return(value) if open => {
                 self.records.put_u8(record::RETURN);
-                value.put(&mut self.records);
+                put_value(value, &mut self.records);
                 self.stack.pop();
             }
             _ => return self.put_in_frame(op),
@@ -312,7 +331,7 @@ impl StreamWriter {
             Op::Set(slot, value) if named(frame, *slot) => {
                 self.records.put_u8(record::SET);
                 self.records.put_u16(*slot);
-                value.put(&mut self.records);
+                put_value(value, &mut self.records);
                 frame.set.push(*slot);
             }
             Op::Unset(slot) if named(frame, *slot) => {

@@ -355,6 +355,11 @@ impl Model {
                 let tag = take.u8().unwrap();
                 self.scalar(tag, take, Some(shown_as))
             }
+            value::WHOLE => {
+                take.u32().unwrap();
+                take.u64().unwrap();
+                self.value(take)
+            }
             tag => self.scalar(tag, take, None),
         }
     }

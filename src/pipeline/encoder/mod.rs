@@ -22,6 +22,7 @@
 mod cbor;
 mod chunks;
 mod codec;
+mod content_hashes;
 mod counts;
 mod ends;
 mod float;

@@ -15,9 +15,10 @@ use runtime_tracing::EventLogKind;
 
 use super::chunks::Chunk;
 use super::codec::EventCodec;
+use super::content_hashes::ContentHashes;
 use super::counts::EventCounts;
 use super::frame::Content;
-use super::hash::{mix, short_hash, value_hash};
+use super::hash::{mix, short_hash};
 use super::interning::{Code, Definitions};
 use super::known_values::{KnownValues, MIN_VALUE};
 use super::log_events::{GapMetadata, event_kind, metadata_text};
@@ -46,6 +47,7 @@ pub(super) struct RecordEncoder<C> {
     /// Holds the value or text of the current record.
     pub(super) scratch: Vec<u8>,
     known_values: KnownValues,
+    hashes: ContentHashes,
     /// Where the values are in the call that is written.
     arguments: Vec<ValueAt>,
     /// By variable id, the last step that showed it; only for frames with repeated names.
@@ -76,6 +78,7 @@ impl<C: EventCodec> RecordEncoder<C> {
             thread: 0,
             scratch: Vec::new(),
             known_values: KnownValues::default(),
+            hashes: ContentHashes::default(),
             arguments: Vec::new(),
             shown_at: Vec::new(),
             taken: 0,
@@ -174,8 +177,8 @@ impl<C: EventCodec> RecordEncoder<C> {
                 }
             }
         }
-        let compact = take.value()?;
-        let value = value_hash(compact);
+        let (number, compact) = take.known_value()?;
+        let value = self.hashes.of(number, compact);
         if frame.holds(slot, variable_id, value) {
             return Ok(());
         }
@@ -345,8 +348,8 @@ impl<C: EventCodec> RecordEncoder<C> {
         if self.frames.top()?.opening {
             return Err(Malformed);
         }
-        let compact = take.value()?;
-        let value = value_hash(compact);
+        let (number, compact) = take.known_value()?;
+        let value = self.hashes.of(number, compact);
         let hash = mix(value ^ short_hash(record::RETURN, 0));
         if !output.repeat(hash) {
             let encoded = &mut self.scratch;
@@ -432,14 +435,27 @@ fn encode_compact<C: EventCodec>(
 ) -> Result<(), Malformed> {
     let has_parts = matches!(compact.first(), Some(&(value::SEQ | value::TUPLE | value::STRUCT)));
     if !has_parts || compact.len() < MIN_VALUE {
-        return encode_value(&mut Take::new(compact), definitions, value_out, out);
+        return encode_all(compact, definitions, value_out, out);
     }
     if let Some(encoded) = known.find(hash, compact) {
         value_out.extend_from_slice(encoded);
         return Ok(());
     }
     let start = value_out.len();
-    encode_value(&mut Take::new(compact), definitions, value_out, out)?;
+    encode_all(compact, definitions, value_out, out)?;
     known.insert(hash, compact, &value_out[start..]);
     Ok(())
+}
+
+/// Encodes a value that is all of these bytes.
+#[inline]
+fn encode_all<C: EventCodec>(
+    compact: &[u8],
+    definitions: &mut Definitions<C>,
+    value_out: &mut Vec<u8>,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
+    let mut take = Take::new(compact);
+    encode_value(&mut take, definitions, value_out, out)?;
+    if take.is_empty() { Ok(()) } else { Err(Malformed) }
 }

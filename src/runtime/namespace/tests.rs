@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyString};
 
 use super::*;
 use crate::ffi::{probe, with_obj};
+use crate::pipeline::layout::{Put, Take, record};
 use crate::pipeline::tables::Tables;
 use crate::runtime::value::Limits;
 use crate::runtime::value::names::SharedTypes;
@@ -38,8 +39,26 @@ impl Viewer {
         with_obj(namespace, |namespace| {
             self.view.sync(namespace, shown, 0, &mut |_| ValueAction::Allow, &mut sink);
         });
-        out
+        plain(&out)
     }
+}
+
+/// The records without the numbers of contents: each viewer gives its own.
+fn plain(records: &[u8]) -> Vec<u8> {
+    let (mut take, mut plain) = (Take::new(records), Vec::new());
+    while !take.is_empty() {
+        let rest = take.rest();
+        let tag = take.u8().unwrap();
+        if tag == record::SET {
+            plain.put_u8(tag);
+            plain.put_u16(take.u16().unwrap());
+            plain.put_bytes(take.value().unwrap());
+        } else {
+            take.pass(tag).unwrap();
+            plain.put_bytes(&rest[..rest.len() - take.rest().len()]);
+        }
+    }
+    plain
 }
 
 fn run(py: Python<'_>, namespace: &Bound<'_, PyDict>, source: &str) {

@@ -3,11 +3,13 @@
 //! Invariants:
 //! - An entry speaks of one address, whoever is there now: its guards tell whether it still reads the same. Nothing is
 //!   kept alive.
-//! - A content has a number that no other content of this thread has; whoever sent the content with that number has
+//! - A content has a number that no other content of this process has; whoever sent the content with that number has
 //!   nothing to send again.
 //! - Where a part of a value changed, that part is walked again ([`mend`]); the rest is what was proved just before.
 //! - Memory is bounded by [`MAX_BYTES`]. When that is used up, entries that were not asked for lately make room; if they
 //!   all were, further values are not remembered for a while, and a value that has grown is forgotten.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustc_hash::FxHashMap;
 
@@ -15,6 +17,7 @@ use super::target::Guarded;
 use super::{Hidden, NamePolicy, Snapshotter};
 use crate::ffi::guards::{Guards, Verdict};
 use crate::ffi::object::{Kind, Obj};
+use crate::pipeline::layout::{Put, end_whole, value::WHOLE_HEAD};
 use mend::Spare;
 
 mod mend;
@@ -65,8 +68,30 @@ pub struct Memo {
     now: u64,
     /// Until this event nothing is added.
     full_until: u64,
-    contents: u64,
+    contents: Contents,
     spare: Spare,
+}
+
+/// Gives contents their numbers. Threads whose streams end in one trace have one encoder, which goes by them.
+#[derive(Debug)]
+struct Contents(u64);
+
+/// Of a number, those bits count; the others are the thread's.
+const CONTENT_BITS: u32 = 40;
+
+impl Default for Contents {
+    fn default() -> Self {
+        static THREADS: AtomicU64 = AtomicU64::new(0);
+        Self(THREADS.fetch_add(1, Ordering::Relaxed) << CONTENT_BITS)
+    }
+}
+
+impl Contents {
+    #[inline]
+    fn next(&mut self) -> u64 {
+        self.0 += 1;
+        self.0
+    }
 }
 
 impl Memo {
@@ -107,8 +132,7 @@ impl Memo {
             match entry.guards.check(object, &mut entry.bytes) {
                 Verdict::Same if entry.content != 0 => {}
                 Verdict::Same | Verdict::Renewed => {
-                    self.contents += 1;
-                    entry.content = self.contents;
+                    entry.content = self.contents.next();
                 }
                 Verdict::Broken { at, renewed } => {
                     (entry.broken, entry.broken_at) = (self.now, at);
@@ -163,8 +187,7 @@ impl Memo {
 
     /// A number for a new content.
     fn new_content(&mut self) -> u64 {
-        self.contents += 1;
-        self.contents
+        self.contents.next()
     }
 
     /// Puts an entry that [`Memo::take`] gave back; what has no room is forgotten.
@@ -223,8 +246,9 @@ impl Entry {
     /// Appends what is remembered, if there is room for all of it.
     #[inline]
     fn append(&self, budget_end: usize, hidden: &mut Hidden, out: &mut Vec<u8>) -> bool {
-        let fits = out.len() + self.bytes.len() < budget_end;
+        let fits = out.len() + WHOLE_HEAD + self.bytes.len() < budget_end;
         if fits {
+            out.put_whole(self.bytes.len(), self.content);
             out.extend_from_slice(&self.bytes);
             hidden.redacted += self.hidden.redacted;
             hidden.dropped += self.hidden.dropped;
@@ -287,6 +311,7 @@ impl Snapshotter {
             return recalled;
         }
         head(out);
+        out.put_whole(0, 0);
         let value_at = out.len();
         let hidden = self.hidden;
         entry.guards.begin(object);
@@ -296,15 +321,19 @@ impl Snapshotter {
         entry.complete = entry.guards.is_complete() && out.len() < self.budget_end;
         if !entry.complete {
             entry.content = 0;
+            end_whole(out, value_at, 0);
         } else {
             if entry.content == 0 || entry.bytes != written {
                 entry.bytes.clear();
                 entry.bytes.extend_from_slice(written);
                 entry.content = self.memo.new_content();
                 entry.hidden = self.hidden.since(hidden);
-            } else if entry.content == known {
+            }
+            if entry.content == known {
                 out.truncate(start);
                 self.hidden = hidden;
+            } else {
+                end_whole(out, value_at, entry.content);
             }
             recalled = Recalled::Content(entry.content);
         }
@@ -337,6 +366,7 @@ impl Snapshotter {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test says what is wrong by failing
 mod tests {
+    use std::collections::HashSet;
     use std::sync::Arc;
 
     use pyo3::prelude::*;
@@ -344,6 +374,7 @@ mod tests {
 
     use super::*;
     use crate::ffi::{probe, with_obj};
+    use crate::pipeline::layout::Take;
     use crate::pipeline::tables::Tables;
     use crate::runtime::value::Limits;
     use crate::runtime::value::names::SharedTypes;
@@ -360,7 +391,8 @@ mod tests {
             }
             recalled
         });
-        (matches!(recalled, Recalled::Content(_)), out)
+        let bytes = if out.is_empty() { Vec::new() } else { Take::new(&out).value().unwrap().to_vec() };
+        (matches!(recalled, Recalled::Content(_)), bytes)
     }
 
     fn check_bound(snapshotter: &Snapshotter) -> usize {
@@ -372,6 +404,14 @@ mod tests {
         assert_eq!(memo.entries.len(), memo.places.len() + memo.free.len(), "no place is lost");
         assert!(memo.used <= MAX_BYTES, "{} bytes", memo.used);
         memo.places.len()
+    }
+
+    #[test]
+    fn no_two_threads_give_the_same_number() {
+        let (mut one, mut other) = (Contents::default(), Contents::default());
+        let numbers: HashSet<u64> = (0..1000).flat_map(|_| [one.next(), other.next()]).collect();
+        assert_eq!(numbers.len(), 2000);
+        assert!(!numbers.contains(&0), "which says that there is none");
     }
 
     #[test]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import tomllib
@@ -76,6 +77,19 @@ def test_the_versions_of_python_that_are_named_are_those_that_are_tested_and_rel
         if "maturin" in step.get("uses", "")
     )
     assert re.findall(r"python(3\.\d+)", build) == named
+
+
+def test_wheels_are_built_with_a_profile_of_all_the_programs_of_the_bench() -> None:
+    (build,) = [
+        step["with"] for step in workflow("release.yml")["jobs"]["wheels"]["steps"] if "maturin" in step.get("uses", "")
+    ]
+    assert "--pgo" in build["args"].split() and build["rustup-components"] == "llvm-tools"
+    command, script = table("pyproject.toml")["tool"]["maturin"]["pgo-command"].split()
+    assert command == "python"
+    trained = runpy.run_path(str(ROOT / script))
+    assert set(trained["PROGRAMS"]) == {path.stem for path in (ROOT / "benches/workloads").glob("*.py")}
+    done = python([script], cwd=ROOT)
+    assert (done.status, done.stdout, done.stderr) == (0, "", "")
 
 
 def test_the_workflows_are_well_formed_and_use_recipes_that_there_are(tmp_path: Path) -> None:
