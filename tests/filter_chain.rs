@@ -213,6 +213,21 @@ proptest! {
     }
 
     #[test]
+    fn code_of_one_file_and_module_is_decided_alike_unless_a_rule_goes_by_names(
+        chain in proptest::collection::vec(filter(), 0..4), code in code(),
+        names in proptest::collection::vec("[ab]([.][ab]){0,1}", 1..8),
+    ) {
+        let engine = engine(&chain);
+        let goes_by_names = chain.iter().flat_map(|filter| &filter.rules).any(|rule| rule.selector.0 == "obj");
+        prop_assert_eq!(engine.goes_by_names(), goes_by_names);
+        let path = format!("{ROOT}/{}", code.file);
+        let exec = |qualname: &str| {
+            engine.resolve(&Scope { module: code.module.as_deref(), path: &path, qualname }).exec()
+        };
+        prop_assert!(goes_by_names || names.iter().all(|name| exec(name) == exec(&code.qualname)));
+    }
+
+    #[test]
     fn a_rule_about_exec_never_uncovers_a_value(
         chain in proptest::collection::vec(filter(), 0..3), code in code(), name in "[ab][ab.]{0,2}",
         selector in selector(&["pkg", "file", "obj"]),

@@ -69,6 +69,14 @@ impl<'a> CodeObjectWrapper<'a> {
         Ok(ffi::bound(py, self.object).cast_into::<PyCode>()?)
     }
 
+    /// `co_filename`.
+    ///
+    /// # Errors
+    /// Only if memory runs out.
+    pub fn filename(self, py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+        attributes::FILENAME.of(py, self.object)
+    }
+
     /// Reads the names.
     ///
     /// # Errors

@@ -33,6 +33,7 @@ use crate::runtime::overhead::Overhead;
 use crate::runtime::thread::{release_recorder, with_recorder};
 use crate::runtime::tracer::RuntimeTracer;
 use crate::runtime::tracer::shared::{SessionState, Shared, Stats};
+use crate::runtime::tracer::skipped_file::SkippedFile;
 use crate::runtime::value::{Limits, names::SharedTypes};
 use crate::storage::FsStorage;
 use crate::trace_filter::{FilterSummary, Framework, TraceFilterEngine};
@@ -262,6 +263,7 @@ fn build_tracer(
         types: Arc::new(SharedTypes::new(Arc::clone(&tables))),
         tables,
         engine,
+        skipped_file: SkippedFile::default(),
         limits: Limits {
             max_depth: policy.values.max_depth,
             max_items: policy.values.max_items,

@@ -17,7 +17,7 @@ use super::shared::Shared;
 use crate::errors::RecorderError;
 use crate::ffi;
 use crate::ffi::frame::Frame;
-use crate::ffi::object::{Kind, Obj, lossy};
+use crate::ffi::object::{Kind, Obj, Text, lossy};
 use crate::monitoring::CodeObjectWrapper;
 use crate::monitoring::code::{CodeNames, CodeSignature};
 use crate::pipeline::tables::CodeInfo;
@@ -49,24 +49,41 @@ pub fn decide<'a>(
     code: CodeObjectWrapper<'a>,
     frame: Frame<'_>,
 ) -> Result<&'a CodeEntry, Box<RecorderError>> {
-    let module = frame.globals().and_then(module_name_in);
-    ffi::attached(|py| decide_with(py, shared, code, module))
+    ffi::attached(|py| decide_with(py, shared, code, frame.globals()))
 }
 
 fn decide_with<'a>(
     py: Python<'_>,
     shared: &Shared,
     code: CodeObjectWrapper<'a>,
-    module: Option<String>,
+    globals: Option<Obj<'_>>,
 ) -> Result<&'a CodeEntry, Box<RecorderError>> {
     let unreadable = |error| crate::bug!(FrameIntrospectionFailed, "cannot read a code object: {error}");
+    let module = globals.and_then(module_in);
+    let filename = code.filename(py).map_err(unreadable)?;
+    if ffi::with_obj(&filename, |filename| shared.skipped_file.is(filename, module)) {
+        return remember(shared, code, None, None);
+    }
+    let module = module.map(lossy);
     let names = code.names(py).map_err(unreadable)?;
     let path = absolute(&shared.cwd, Path::new(&names.filename));
-    let traced = decide_now(py, shared, code, &names, &path, module).map_err(unreadable)?;
+    let traced = decide_now(py, shared, code, &names, &path, module.clone()).map_err(unreadable)?;
+    let gatekeeper = (traced.is_none() && shared.gate.is_activated_by(&path)).then(Gatekeeper::default);
+    if traced.is_none() && gatekeeper.is_none() && !shared.engine.goes_by_names() {
+        shared.skipped_file.remember(names.filename, module);
+    }
+    remember(shared, code, traced, gatekeeper)
+}
+
+fn remember<'a>(
+    shared: &Shared,
+    code: CodeObjectWrapper<'a>,
+    traced: Option<TracedCode>,
+    gatekeeper: Option<Gatekeeper>,
+) -> Result<&'a CodeEntry, Box<RecorderError>> {
     if traced.is_none() {
         shared.stats.scopes_skipped.fetch_add(1, Ordering::Relaxed);
     }
-    let gatekeeper = (traced.is_none() && shared.gate.is_activated_by(&path)).then(Gatekeeper::default);
     let entry = CodeEntry { generation: shared.generation, code: code.id(), traced: traced.map(Box::new), gatekeeper };
     ffi::remember_code_entry(code, shared.code_slot, Arc::new(entry));
     crate::runtime::joins::seen(code.id());
@@ -108,12 +125,12 @@ pub fn enroll(py: Python<'_>, shared: &Arc<Shared>, frame: &Bound<'_, PyAny>) ->
     };
     let (code, globals) =
         parts().map_err(|error| crate::enverr!(FrameIntrospectionFailed, "cannot read a running frame: {error}"))?;
-    let module = ffi::with_obj(&globals, module_name_in);
     ffi::with_obj(&code, |object| {
         let code = CodeObjectWrapper::new(object);
         let entry = match known_entry(shared, code) {
             Some(entry) => entry,
-            None => decide_with(py, shared, code, module).map_err(|error| *error)?,
+            None => ffi::with_obj(&globals, |globals| decide_with(py, shared, code, Some(globals)))
+                .map_err(|error| *error)?,
         };
         let Some(traced) = entry.traced.as_deref() else {
             let Some(gatekeeper) = &entry.gatekeeper else { return Ok(false) };
@@ -140,14 +157,17 @@ pub fn fits_namespace(shared: &Shared, traced: &TracedCode, frame: Frame<'_>) ->
 
 /// `__name__` of a globals dict.
 fn module_name_in(globals: Obj<'_>) -> Option<String> {
+    module_in(globals).map(lossy)
+}
+
+/// The same as the str that it is.
+fn module_in(globals: Obj<'_>) -> Option<Obj<'_>> {
     if globals.kind().0 != Kind::Dict {
         return None;
     }
-    globals
-        .dict_entries()
-        .find(|(key, _)| key.kind() == (Kind::Str, true) && lossy(*key) == "__name__")
-        .filter(|(_, value)| value.kind().0 == Kind::Str)
-        .map(|(_, value)| lossy(value))
+    let is_name = |key: Obj<'_>| key.kind() == (Kind::Str, true) && matches!(key.text(), Text::Ascii("__name__"));
+    let (_, value) = globals.dict_entries().find(|(key, _)| is_name(*key))?;
+    (value.kind().0 == Kind::Str).then_some(value)
 }
 
 fn decide_now(

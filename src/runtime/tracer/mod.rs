@@ -8,5 +8,6 @@ pub mod lifecycle;
 pub mod paths;
 mod samples;
 pub mod shared;
+pub mod skipped_file;
 
 pub use lifecycle::RuntimeTracer;

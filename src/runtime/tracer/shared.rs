@@ -21,6 +21,7 @@ use crate::runtime::entries::Entries;
 use crate::runtime::inject::Injection;
 use crate::runtime::io_capture::totals::Totals;
 use crate::runtime::overhead::Overhead;
+use crate::runtime::tracer::skipped_file::SkippedFile;
 use crate::runtime::triggers::Triggers;
 use crate::runtime::value::{Limits, names::SharedTypes};
 use crate::sampling::log::SamplingLog;
@@ -37,6 +38,7 @@ pub struct Shared {
     pub tables: Arc<Tables>,
     pub types: Arc<SharedTypes>,
     pub engine: TraceFilterEngine,
+    pub skipped_file: SkippedFile,
     pub limits: Limits,
     pub globals: Globals,
     pub module_name_from_globals: bool,

@@ -84,6 +84,11 @@ impl TraceFilterEngine {
         Self { program, matched, caches: Mutex::default() }
     }
 
+    /// Whether code of one file and module may be decided about differently, by what it is called.
+    pub fn goes_by_names(&self) -> bool {
+        self.program.goes_by_names
+    }
+
     /// Decides about one code object. Takes microseconds: meant to be called once per code object.
     pub fn resolve(&self, scope: &Scope<'_>) -> ScopeResolution {
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);

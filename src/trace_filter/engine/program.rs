@@ -62,6 +62,8 @@ pub(in crate::trace_filter) struct Program {
     /// The default that applies, and the file that says so.
     pub default_exec: (ExecDecision, Option<usize>),
     pub default_value: (ValueAction, Option<usize>),
+    /// Whether what code is called may decide if it is recorded, or tells that a user's rule matches.
+    pub goes_by_names: bool,
 }
 
 impl Program {
@@ -108,7 +110,12 @@ impl Program {
             files.iter().enumerate().filter_map(|(at, file)| Some((file.default_exec?, Some(at)))).next_back();
         let default_value =
             files.iter().enumerate().filter_map(|(at, file)| Some((file.default_value_action?, Some(at)))).next_back();
+        let goes_by_names = rules.iter().any(|&(file, rule)| {
+            let (file, rule) = (&files[file], &files[file].rules[rule]);
+            rule.selector.kind == ScopeKind::Object && (rule.exec.is_some() || file.origin == FilterOrigin::User)
+        });
         Ok(Self {
+            goes_by_names,
             default_exec: default_exec.unwrap_or((ExecDecision::Trace, None)),
             default_value: default_value.unwrap_or((ValueAction::Allow, None)),
             places: KnownPlaces::new(runtime),
