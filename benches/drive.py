@@ -62,7 +62,7 @@ class FloorCalls(Floor):
 
 
 class Ours(Plain):
-    """This recorder, with the policy that the environment names."""
+    """This recorder, with its policy in `POLICIES`."""
 
     trace_filter: str | None = None
 
@@ -144,6 +144,16 @@ RECORDERS: dict[str, type[Plain]] = {
     "viztracer-values": VizTracerValues,
 }
 
+POLICIES = {
+    "full": "full",
+    "full-shallow": "values.max_depth=1;values.max_items=8",
+    "actors": "full",
+    "calls": "calls",
+    "flight-recorder": "flight-recorder",
+    "off": "off",
+}
+"""What ours are run by; where nothing stands here, by the default."""
+
 
 def worker_cpu() -> dict[str, int]:
     """Nanoseconds that each of the recorder's own threads has run so far; Linux only."""
@@ -212,6 +222,8 @@ def main() -> None:
     run = load(workload)
     # Warm caches and lazy imports.
     run(1)
+    if name in POLICIES:
+        os.environ["CODETRACER_POLICY"] = POLICIES[name]
     report: dict[str, object] = {}
     if os.environ.get("BENCH_ALSO_PLAIN"):
         plain = measure(Plain(workload, scratch), run, size)

@@ -1,12 +1,11 @@
 """What an instrumented build is to be fast at: `python train.py`, with the recorder installed for that Python.
 
 `maturin build --pgo` calls it between its two builds (`pgo-command` in pyproject.toml). The programs are those of the
-bench, at sizes of about half a second each; the policies are those that other code is run by.
+bench, at sizes of about half a second each; the recorders those that other code is run by.
 """
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ PROGRAMS = {
     "fresh": 100,
 }
 
-POLICIES = {
+RUNS = {
     "full": PROGRAMS,
     "full-shallow": ["locals", "objects"],
     "calls": ["fib", "objects", "wsgi"],
@@ -36,21 +35,14 @@ POLICIES = {
 }
 """By the recorder of drive.py: the programs that are run so."""
 
-ENVIRONMENT = {
-    "full-shallow": "values.max_depth=1;values.max_items=8",
-    "calls": "calls",
-    "flight-recorder": "flight-recorder",
-}
-
 
 def main() -> None:
-    for policy, programs in POLICIES.items():
-        environment = {**os.environ, "CODETRACER_POLICY": ENVIRONMENT.get(policy, "")}
+    for recorder, programs in RUNS.items():
         for name in programs:
             with tempfile.TemporaryDirectory(prefix="train-") as scratch:
-                arguments = [policy, HERE / "workloads" / f"{name}.py", str(PROGRAMS[name]), scratch]
+                arguments = [recorder, HERE / "workloads" / f"{name}.py", str(PROGRAMS[name]), scratch]
                 command = [sys.executable, HERE / "drive.py", *arguments]
-                subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+                subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":

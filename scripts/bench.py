@@ -65,8 +65,6 @@ SLOW = {"fib": 10, "loop": 10, "locals": 30, "json_parser": 8, "objects": 10, "a
 """Workloads and sizes for recorders hundreds of times slower; 0.3.0 hangs with several threads."""
 
 OURS = ("full", "full-shallow", "calls", "flight-recorder", "off", "skipped", "actors")
-POLICIES = {"full-shallow": "values.max_depth=1;values.max_items=8", "actors": "full"}
-"""Of ours; the others are presets of the same name."""
 PEERS = {
     "0.3.0": "codetracer-python-recorder==0.3.0",
     "viztracer": "viztracer==1.1.1",
@@ -159,8 +157,6 @@ class Bench:
     def once(self, recorder: str, workload: Path, size: int, *, also_plain: bool = False) -> dict[str, Any] | str:
         """What one process measured, or why there is nothing."""
         env = clean_env() | {"PYTHONPATH": str(self.floor), "PYTHONDONTWRITEBYTECODE": "1"}
-        if recorder in OURS and recorder != "skipped":
-            env["CODETRACER_POLICY"] = POLICIES.get(recorder, recorder)
         if also_plain:
             env["BENCH_ALSO_PLAIN"] = "1"
         with tempfile.TemporaryDirectory(dir=self.scratch) as scratch:

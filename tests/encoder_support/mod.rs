@@ -283,7 +283,7 @@ impl StreamWriter {
             Op::Resume(code) if !opening => self.push(record::RESUME, *code, false, tables),
             Op::Throw(code, value) if !opening => {
                 self.push(record::THROW, *code, false, tables);
-                value.put(&mut self.records);
+                put_value(value, &mut self.records);
             }
             Op::Output { whole, stream, flags, code, line, frame, text } => {
                 self.records.put_u8(if *whole { record::OUTPUT } else { record::OUTPUT_PART });

@@ -334,7 +334,7 @@ impl<C: EventCodec> RecordEncoder<C> {
         let variable_id = self.definitions.variable(THROWN, out);
         self.scratch.clear();
         C::begin_record(&mut self.scratch, variable_id);
-        encode_value(take, &mut self.definitions, &mut self.scratch, out)?;
+        encode_all(take.value()?, &mut self.definitions, &mut self.scratch, out)?;
         C::end_record(&mut self.scratch);
         begin_call::<C>(out, self.definitions.code(index), 1);
         out.extend_from_slice(&self.scratch);

@@ -87,6 +87,7 @@ impl Default for Contents {
 }
 
 impl Contents {
+    /// A number for a new content.
     #[inline]
     fn next(&mut self) -> u64 {
         self.0 += 1;
@@ -183,11 +184,6 @@ impl Memo {
         let entry = self.entries.get_mut(*hint as usize)?.take()?;
         self.used -= entry.size().min(self.used);
         Some(entry)
-    }
-
-    /// A number for a new content.
-    fn new_content(&mut self) -> u64 {
-        self.contents.next()
     }
 
     /// Puts an entry that [`Memo::take`] gave back; what has no room is forgotten.
@@ -317,26 +313,22 @@ impl Snapshotter {
         entry.guards.begin(object);
         self.value(object, policy, &mut Guarded::new(out, &mut entry.guards));
         let written = &out[value_at..];
-        let mut recalled = Recalled::Written(value_at);
         entry.complete = entry.guards.is_complete() && out.len() < self.budget_end;
         if !entry.complete {
             entry.content = 0;
-            end_whole(out, value_at, 0);
-        } else {
-            if entry.content == 0 || entry.bytes != written {
-                entry.bytes.clear();
-                entry.bytes.extend_from_slice(written);
-                entry.content = self.memo.new_content();
-                entry.hidden = self.hidden.since(hidden);
-            }
-            if entry.content == known {
-                out.truncate(start);
-                self.hidden = hidden;
-            } else {
-                end_whole(out, value_at, entry.content);
-            }
-            recalled = Recalled::Content(entry.content);
+        } else if entry.content == 0 || entry.bytes != written {
+            entry.bytes.clear();
+            entry.bytes.extend_from_slice(written);
+            entry.content = self.memo.contents.next();
+            entry.hidden = self.hidden.since(hidden);
         }
+        if entry.complete && entry.content == known {
+            out.truncate(start);
+            self.hidden = hidden;
+        } else {
+            end_whole(out, value_at, entry.content);
+        }
+        let recalled = if entry.complete { Recalled::Content(entry.content) } else { Recalled::Written(value_at) };
         self.memo.put(entry, *hint);
         recalled
     }

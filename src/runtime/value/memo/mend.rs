@@ -51,7 +51,7 @@ impl Snapshotter {
             }
         };
         if differs || entry.content == 0 {
-            entry.content = self.memo.new_content();
+            entry.content = self.memo.contents.next();
         }
         true
     }
