@@ -52,13 +52,24 @@ impl Word {
 /// The first word that is not what it was. Four to a turn, one after the other: most checks are of unchanged words.
 #[inline]
 fn first_changed(words: &[Word]) -> Option<usize> {
-    let (turns, _) = words.as_chunks::<4>();
-    // SAFETY: the module's first invariant; a word is read only if the ones before it are unchanged.
+    // SAFETY: all pointers are into the slice. The module's first invariant: a word is read only if the ones before it
+    // are unchanged.
     unsafe {
-        let unchanged =
-            |[a, b, c, d]: &[Word; 4]| a.is_unchanged() && b.is_unchanged() && c.is_unchanged() && d.is_unchanged();
-        let start = 4 * turns.iter().take_while(|turn| unchanged(turn)).count();
-        words[start..].iter().position(|word| !word.is_unchanged()).map(|found| start + found)
+        let first = words.as_ptr();
+        let (end, last_turn) = (first.add(words.len()), first.add(words.len() & !3));
+        let mut word = first;
+        while word != last_turn
+            && (*word).is_unchanged()
+            && (*word.add(1)).is_unchanged()
+            && (*word.add(2)).is_unchanged()
+            && (*word.add(3)).is_unchanged()
+        {
+            word = word.add(4);
+        }
+        while word != end && (*word).is_unchanged() {
+            word = word.add(1);
+        }
+        (word != end).then(|| word.offset_from_unsigned(first))
     }
 }
 
@@ -74,7 +85,7 @@ struct Open {
 }
 
 /// See the module docs.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Guards {
     words: Vec<Word>,
     /// For each word, what it is to a number.
@@ -124,6 +135,16 @@ impl Guards {
         self.pointer = NOWHERE;
         self.class = 0;
         self.refused = !layout::trusted();
+    }
+
+    /// No value was guarded with it yet, so it has no room.
+    pub fn is_new(&self) -> bool {
+        self.words.capacity() == 0 && self.parts.capacity() == 0
+    }
+
+    /// A copy that takes no more room than it needs.
+    pub fn compact(&self) -> Self {
+        if self.is_complete() { self.clone() } else { Self { refused: true, ..Self::default() } }
     }
 
     /// Whether the value was guarded completely.

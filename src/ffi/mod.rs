@@ -31,6 +31,7 @@ pub mod append;
 pub mod arrow;
 mod builtin;
 pub mod c_types;
+mod callable;
 pub mod chunk;
 pub mod clock;
 pub mod code;

@@ -4,8 +4,9 @@
 //! - The installed tracer is published as one pointer, written and read with the GIL held; it is freed only when no
 //!   callback can be using it: callbacks never give up the GIL except through [`without_gil`], which pins it.
 //! - A panic in a callback is caught here and becomes an `InternalError` handled by the tracer's policy.
-//! - Callbacks are `METH_FASTCALL` functions: no tuple, no Python object is made per event.
+//! - Callbacks are called directly ([`super::callable`]): no tuple, no Python object is made per event.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 use std::sync::Arc;
@@ -57,7 +58,7 @@ pub fn remember_disable(disable: &Bound<'_, PyAny>) {
 }
 
 #[inline]
-unsafe fn dispatch<const EVENT: usize>(args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
+unsafe fn dispatch<const EVENT: usize>(args: *const *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
     let callback = &CALLBACKS[EVENT];
     // SAFETY: CPython passes `count` valid arguments, the first a code object, and holds the GIL; the tracer pointer
     // is valid by the module invariant.
@@ -81,26 +82,30 @@ unsafe fn dispatch<const EVENT: usize>(args: *mut *mut PyObject, count: Py_ssize
                 disable
             }
             Ok(Ok(_)) => none(),
-            Ok(Err(error)) => failed(*error),
-            Err(panic) => {
-                let what = panic
-                    .downcast_ref::<&str>()
-                    .map(|text| (*text).to_owned())
-                    .or_else(|| panic.downcast_ref::<String>().cloned())
-                    .unwrap_or_default();
-                failed(crate::bug!(Unknown, "panic in {}: {what}", callback.name))
-            }
+            Ok(Err(error)) => failed(error),
+            Err(panic) => panicked(panic.as_ref(), callback.name),
         }
     }
 }
 
+/// Outside of [`dispatch`], which would save registers for it.
+#[cold]
+#[inline(never)]
+unsafe fn panicked(panic: &(dyn Any + Send), callback: &str) -> *mut PyObject {
+    let what = panic.downcast_ref::<&str>().copied();
+    let what = what.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or_default();
+    // SAFETY: called from a callback, with the GIL held.
+    unsafe { failed(Box::new(crate::bug!(Unknown, "panic in {callback}: {what}"))) }
+}
+
 /// Lets the tracer decide whether the program sees the error.
 #[cold]
-unsafe fn failed(error: crate::errors::RecorderError) -> *mut PyObject {
+#[inline(never)]
+unsafe fn failed(error: Box<crate::errors::RecorderError>) -> *mut PyObject {
     // SAFETY: called from a callback, with the GIL held.
     let py = unsafe { Python::assume_attached() };
     let raised = match installed(py) {
-        Some(tracer) => catch_unwind(AssertUnwindSafe(|| tracer.on_failure(py, error))).unwrap_or(None),
+        Some(tracer) => catch_unwind(AssertUnwindSafe(|| tracer.on_failure(py, *error))).unwrap_or(None),
         None => None,
     };
     match raised {
@@ -124,25 +129,20 @@ fn none() -> *mut PyObject {
 
 macro_rules! trampolines {
     ($($index:literal => $name:ident,)+) => {
-        $(unsafe extern "C" fn $name(_: *mut PyObject, args: *mut *mut PyObject, count: Py_ssize_t) -> *mut PyObject {
-            // SAFETY: called by CPython under the METH_FASTCALL convention.
-            unsafe { dispatch::<$index>(args, count) }
+        $(unsafe extern "C" fn $name(
+            _: *mut PyObject,
+            args: *const *mut PyObject,
+            flagged: usize,
+            _: *mut PyObject,
+        ) -> *mut PyObject {
+            // SAFETY: called by CPython under the vectorcall convention.
+            unsafe { dispatch::<$index>(args, ffi::PyVectorcall_NARGS(flagged)) }
         })+
 
         /// The callback functions in the order of `CALLBACKS`.
-        static METHODS: MethodTable = MethodTable([$(ffi::PyMethodDef {
-            ml_name: concat!(stringify!($name), "\0").as_ptr().cast(),
-            ml_meth: ffi::PyMethodDefPointer { PyCFunctionFast: $name },
-            ml_flags: ffi::METH_FASTCALL,
-            ml_doc: ptr::null(),
-        },)+]);
+        const FUNCTIONS: [ffi::vectorcallfunc; CALLBACKS.len()] = [$($name),+];
     };
 }
-
-struct MethodTable([ffi::PyMethodDef; CALLBACKS.len()]);
-
-// SAFETY: immutable after initialisation; CPython only reads method definitions.
-unsafe impl Sync for MethodTable {}
 
 trampolines! {
     0 => on_py_start,
@@ -157,10 +157,6 @@ trampolines! {
 
 /// A callable for `sys.monitoring.register_callback`, for the callback at this index of `CALLBACKS`.
 pub fn callable(py: Python<'_>, index: usize) -> PyResult<Bound<'_, PyAny>> {
-    // SAFETY: the definition is static; the call returns a new reference or null with an error set.
-    unsafe {
-        let function =
-            ffi::PyCFunction_NewEx((&raw const METHODS.0[index]).cast_mut(), ptr::null_mut(), ptr::null_mut());
-        Bound::from_owned_ptr_or_err(py, function)
-    }
+    // SAFETY: these functions look at as many arguments as there are.
+    unsafe { super::callable::callable(py, FUNCTIONS[index]) }
 }

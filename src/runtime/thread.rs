@@ -116,7 +116,7 @@ pub fn with_recorder<T>(shared: &Arc<Shared>, work: impl FnOnce(&mut ThreadRecor
     let worked = LATEST.with(&RECORDER, |cell| {
         let mut guard = cell.try_borrow_mut().ok()?;
         let recorder = match &mut *guard {
-            Some(recorder) if recorder.shared.generation == shared.generation => recorder,
+            Some(recorder) if Arc::ptr_eq(&recorder.shared, shared) => recorder,
             other => ThreadRecorder::begin(other, shared),
         };
         Some(work(recorder))
@@ -196,7 +196,9 @@ impl ThreadRecorder {
     pub fn enter(&mut self, frame: Frame<'_>, code: &TracedCode, entry: &Entry<'_>) -> Result<(), Box<RecorderError>> {
         self.before_event();
         self.follow_entry(frame);
-        self.join_running_callers(frame)?;
+        if !self.joined {
+            self.join_running_callers(frame)?;
+        }
         self.push_frame(frame, code, entry)?;
         self.publish();
         Ok(())
@@ -204,10 +206,8 @@ impl ThreadRecorder {
 
     /// Once per thread: enters the recorded frames that were running before its first event, outermost first, so that
     /// what follows nests as the program does.
+    #[cold]
     fn join_running_callers(&mut self, frame: Frame<'_>) -> Result<(), Box<RecorderError>> {
-        if self.joined {
-            return Ok(());
-        }
         self.joined = true;
         let mut open = self.shared.gate.is_unconditional();
         if !open && self.epoch == 0 {
@@ -310,7 +310,9 @@ impl ThreadRecorder {
     /// A frame that ran already when recording began.
     #[cold]
     fn enter_late(&mut self, frame: Frame<'_>, code: &TracedCode) -> Result<(), Box<RecorderError>> {
-        self.join_running_callers(frame)?;
+        if !self.joined {
+            self.join_running_callers(frame)?;
+        }
         self.push_frame(frame, code, &Entry::Call)?;
         self.forget_counted(code);
         Ok(())
@@ -415,8 +417,8 @@ impl ThreadRecorder {
         self.out.clear();
         if self.snapshotter.hidden != Hidden::default() {
             let Hidden { redacted, dropped } = std::mem::take(&mut self.snapshotter.hidden);
-            self.shared.stats.count_many(ValueAction::Redact, ValueKind::Attribute, redacted);
-            self.shared.stats.count_many(ValueAction::Drop, ValueKind::Attribute, dropped);
+            self.shared.stats.count_many(ValueAction::Redact, ValueKind::Attribute, redacted.into());
+            self.shared.stats.count_many(ValueAction::Drop, ValueKind::Attribute, dropped.into());
         }
         self.published_depth = self.stack.len();
         self.kept_floor = self.published_depth;

@@ -40,8 +40,10 @@ impl Place {
         if end > self.end {
             all.extend_from_slice(&new[..end - self.end]);
         }
-        all.copy_within(self.end..length, end);
-        all.truncate(length - self.end + end);
+        if end != self.end {
+            all.copy_within(self.end..length, end);
+            all.truncate(length - self.end + end);
+        }
         all[self.start..end].copy_from_slice(new);
     }
 }

@@ -187,9 +187,10 @@ impl<'a> Type<'a> {
     }
 
     /// Made at run time (a `class` statement, or a C extension's type).
+    #[inline]
     pub fn is_heap_type(self) -> bool {
-        // SAFETY: a valid type object.
-        unsafe { ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 }
+        // SAFETY: a valid type object; this is a flag that it has for good.
+        unsafe { (*self.as_ptr()).tp_flags & ffi::Py_TPFLAGS_HEAPTYPE != 0 }
     }
 
     /// The type whose struct instances start with, this one excepted; `None` for `object`.

@@ -160,11 +160,11 @@ impl Snapshotter {
         match action {
             None | Some(ValueAction::Allow) => self.value(item, policy, out),
             Some(ValueAction::Redact | ValueAction::RedactData) => {
-                self.hidden.redacted += u64::from(T::WRITES);
+                self.hidden.redacted += u32::from(T::WRITES);
                 redacted(out);
             }
             Some(ValueAction::Drop) => {
-                self.hidden.dropped += u64::from(T::WRITES);
+                self.hidden.dropped += u32::from(T::WRITES);
                 dropped(out);
             }
         }

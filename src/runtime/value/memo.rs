@@ -69,7 +69,8 @@ pub struct Memo {
     /// Until this event nothing is added.
     full_until: u64,
     contents: Contents,
-    spare: Spare,
+    /// Taken out while it is in use.
+    spare: Option<Box<Spare>>,
 }
 
 /// Gives contents their numbers. Threads whose streams end in one trace have one encoder, which goes by them.
@@ -310,8 +311,16 @@ impl Snapshotter {
         out.put_whole(0, 0);
         let value_at = out.len();
         let hidden = self.hidden;
+        let mut lender = entry.guards.is_new().then(|| self.memo.spare.take().unwrap_or_default());
+        if let Some(spare) = &mut lender {
+            spare.lend(&mut entry.guards);
+        }
         entry.guards.begin(object);
         self.value(object, policy, &mut Guarded::new(out, &mut entry.guards));
+        if let Some(mut spare) = lender {
+            spare.take_back(&mut entry.guards);
+            self.memo.spare = Some(spare);
+        }
         let written = &out[value_at..];
         entry.complete = entry.guards.is_complete() && out.len() < self.budget_end;
         if !entry.complete {

@@ -83,11 +83,11 @@ pub struct Snapshotter {
     pub hidden: Hidden,
 }
 
-/// How many attributes and dict values were written as hidden.
+/// How many attributes and dict values were written as hidden, in one event: they are less than its bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Hidden {
-    pub redacted: u64,
-    pub dropped: u64,
+    pub redacted: u32,
+    pub dropped: u32,
 }
 
 impl Hidden {

@@ -24,13 +24,26 @@ pub(super) struct Spare {
     mended: usize,
 }
 
+impl Spare {
+    /// Guards with room, for a value that has none yet: growing bit by bit costs more than the walk.
+    pub(super) fn lend(&mut self, guards: &mut Guards) {
+        std::mem::swap(guards, &mut self.guards);
+    }
+
+    /// Takes the room back, and leaves a copy.
+    pub(super) fn take_back(&mut self, guards: &mut Guards) {
+        let compact = guards.compact();
+        self.guards = std::mem::replace(guards, compact);
+    }
+}
+
 impl Snapshotter {
     /// Brings an entry up to date that was found to be wrong just now; if that fails, it is to be written anew.
     pub(super) fn mend(&mut self, entry: &mut Entry, root: Obj<'_>, policy: &mut impl NamePolicy) -> bool {
         if !entry.complete || entry.broken != self.memo.now || entry.hidden != Hidden::default() {
             return false;
         }
-        let mut spare = std::mem::take(&mut self.memo.spare);
+        let mut spare = self.memo.spare.take().unwrap_or_default();
         let (hidden, budget_end) = (self.hidden, self.budget_end);
         // The room that is left is looked at when the whole is copied.
         self.budget_end = self.limits.max_bytes_per_step;
@@ -41,7 +54,7 @@ impl Snapshotter {
         {
             spare.mended += usize::from(mended.is_some());
         }
-        self.memo.spare = spare;
+        self.memo.spare = Some(spare);
         let differs = match mended {
             Some(differs) if self.hidden == hidden => differs,
             _ => {
@@ -203,7 +216,7 @@ def change():
                 changed += usize::from(before != fresh);
                 before = fresh;
             }
-            let mended = snapshotter.memo.spare.mended;
+            let mended = snapshotter.memo.spare.as_ref().unwrap().mended;
             assert!(changed > 500, "{changed} changes that show are too few");
             assert!(mended * 2 > changed, "{mended} of {changed} changes were mended");
         });
