@@ -83,7 +83,7 @@ pub struct Snapshotter {
     pub hidden: Hidden,
 }
 
-/// How many attributes and dict values were written as hidden, in one event: they are less than its bytes.
+/// How many attributes and dict values were written as hidden since records were published last: mostly those of one event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Hidden {
     pub redacted: u32,
