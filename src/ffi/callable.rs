@@ -6,7 +6,7 @@
 //! - The type cannot be instantiated, changed or subclassed by the program; an object holds a pointer to code only, so there
 //!   is nothing for the garbage collector to know.
 
-use std::ffi::c_void;
+use std::ffi::{CStr, c_void};
 use std::mem::offset_of;
 use std::ptr;
 
@@ -14,7 +14,7 @@ use pyo3::ffi::{self, Py_ssize_t, PyObject, vectorcallfunc};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-const NAME: &std::ffi::CStr = c"codetracer_python_recorder.Callback";
+const NAME: &CStr = c"codetracer_python_recorder.Callback";
 
 #[repr(C)]
 struct Callable {

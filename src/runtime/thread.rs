@@ -196,9 +196,7 @@ impl ThreadRecorder {
     pub fn enter(&mut self, frame: Frame<'_>, code: &TracedCode, entry: &Entry<'_>) -> Result<(), Box<RecorderError>> {
         self.before_event();
         self.follow_entry(frame);
-        if !self.joined {
-            self.join_running_callers(frame)?;
-        }
+        self.join_running_callers(frame)?;
         self.push_frame(frame, code, entry)?;
         self.publish();
         Ok(())
@@ -206,8 +204,13 @@ impl ThreadRecorder {
 
     /// Once per thread: enters the recorded frames that were running before its first event, outermost first, so that
     /// what follows nests as the program does.
-    #[cold]
+    #[inline]
     fn join_running_callers(&mut self, frame: Frame<'_>) -> Result<(), Box<RecorderError>> {
+        if self.joined { Ok(()) } else { self.join_now(frame) }
+    }
+
+    #[cold]
+    fn join_now(&mut self, frame: Frame<'_>) -> Result<(), Box<RecorderError>> {
         self.joined = true;
         let mut open = self.shared.gate.is_unconditional();
         if !open && self.epoch == 0 {
@@ -310,9 +313,7 @@ impl ThreadRecorder {
     /// A frame that ran already when recording began.
     #[cold]
     fn enter_late(&mut self, frame: Frame<'_>, code: &TracedCode) -> Result<(), Box<RecorderError>> {
-        if !self.joined {
-            self.join_running_callers(frame)?;
-        }
+        self.join_running_callers(frame)?;
         self.push_frame(frame, code, &Entry::Call)?;
         self.forget_counted(code);
         Ok(())

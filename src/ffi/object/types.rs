@@ -108,7 +108,7 @@ impl<'a> Type<'a> {
         // SAFETY: heap types have the heap type struct; `tp_name` is a valid C string for all.
         unsafe {
             let ty = self.as_ptr();
-            if ffi::PyType_GetFlags(ty) & ffi::Py_TPFLAGS_HEAPTYPE == 0 {
+            if !self.is_heap_type() {
                 let name = std::ffi::CStr::from_ptr((*ty).tp_name).to_string_lossy();
                 return name.strip_prefix("builtins.").unwrap_or(&name).to_owned();
             }
@@ -134,9 +134,7 @@ impl<'a> Type<'a> {
     /// Whether instances keep attributes of their own (`__dict__` or `__slots__`) and the type is a Python class.
     pub fn has_attributes(self) -> bool {
         // SAFETY: a valid type object.
-        unsafe {
-            ffi::PyType_GetFlags(self.as_ptr()) & ffi::Py_TPFLAGS_HEAPTYPE != 0 || (*self.as_ptr()).tp_dictoffset != 0
-        }
+        unsafe { self.is_heap_type() || (*self.as_ptr()).tp_dictoffset != 0 }
     }
 
     /// Whether instances can have a `__dict__`.
@@ -156,7 +154,7 @@ impl<'a> Type<'a> {
             let bases: Vec<_> = mro.items().flatten().collect();
             for base in bases.into_iter().rev() {
                 let base_type = base.as_ptr().cast::<ffi::PyTypeObject>();
-                if ffi::PyType_GetFlags(base_type) & ffi::Py_TPFLAGS_HEAPTYPE == 0 {
+                if !Type::of_type_object(base).is_heap_type() {
                     continue;
                 }
                 let Some(namespace) = Obj::borrow((*base_type).tp_dict) else { continue };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -130,9 +131,11 @@ def test_the_callback_bench_tells_what_a_step_costs_by_what_its_frame_holds(tmp_
     assert list(report)[: len(shapes)] == shapes
     for name, row in report.items():
         assert f"| {name} |" in table
-        # Which is more is not asked of a run this short: on a busy machine one of them alone may take twice its time.
         assert list(row) == ["plain", "floor", "recorded"]
         assert all(nanoseconds > 0 for nanoseconds in row.values()), (name, row)
+    # Not of each row: on a busy machine one of its three may take twice its time in a run this short.
+    ratios = [row["recorded"] / max(row["plain"], row["floor"]) for row in report.values()]
+    assert statistics.median(ratios) > 1.3, report
 
 
 def test_the_bench_of_what_is_always_on_compares_each_mode_with_plain(tmp_path: Path) -> None:
@@ -144,8 +147,7 @@ def test_the_bench_of_what_is_always_on_compares_each_mode_with_plain(tmp_path: 
     idle, full = report["modes"]["idle"], report["modes"]["full"]
     assert idle["lines"][0]["samples"] == 0
     for program in idle:
-        # That recording costs something is in no doubt where all lines are recorded: sixteen times plain, and more.
-        assert program == "service" or full[program][0]["ratio"] > 2
+        assert full[program][0]["ratio"] > max(1.5, idle[program][0]["ratio"])
         assert full[program][0]["told"] > 0.05
     assert all(ms > 0 for ms in report["starts_ms"].values()) and len(report["starts_ms"]) == 2
 
